@@ -1,0 +1,39 @@
+"""Who may use the service, and the record of who did."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Role(enum.StrEnum):
+    """What a token's holder may do; `app.access` holds the table of permissions."""
+
+    ADMIN = "admin"
+    ANALYST = "analyst"
+    OFFICER = "officer"
+    VIEWER = "viewer"
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bearer token, known by the SHA-256 of its text alone."""
+
+    id: str
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    role: Role
+    sha256: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    expires: int
+    revoked: bool = False
+
+
+class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody looked at a person or asked for a trace: who, when, why, what."""
+
+    at: int
+    actor: str
+    token: str
+    role: Role
+    action: str
+    object: str
+    purpose: str

@@ -1,0 +1,1 @@
+"""Numbered SQL files, applied once each and in order by `storage.clickhouse.migrate`."""
