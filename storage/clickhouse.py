@@ -1,0 +1,150 @@
+"""ClickHouse through clickhouse-connect: a server over HTTP, or the same engine in this process (chDB).
+
+One client per thread: a client is one session, and one that streams answers nobody else. Queries carry their
+values as server-side parameters (`{name:Type}`), never in their text.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, Final, cast
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from storage.errors import StoreDown
+
+CONNECT_SECONDS_MAX: Final = 5
+QUERY_SECONDS_MAX: Final = 300
+INSERT_SETTINGS: Final[dict[str, Any]] = {"async_insert": 0}
+"""Version 26 inserts asynchronously by default, and would answer before the rows are on disk."""
+
+Row = tuple[Any, ...]
+"""One row of an answer; each query's caller turns it into a struct at once."""
+
+
+class Store:
+    """Thread-safe access to one database. Every failure of the engine or the way to it is `StoreDown`."""
+
+    def __init__(self, url: str, *, database: str = "truyvet") -> None:
+        """Opens nothing yet. `url`: `chdb:///path` or `http(s)://user:password@host:port`."""
+        self._url: Final = url
+        self.database: Final = database
+        self._clients: Final = threading.local()
+        self._open: Final[list[Client]] = []
+        self._lock: Final = threading.Lock()
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """All rows of a SELECT."""
+        try:
+            return cast(Sequence[Row], self._client().query(sql, parameters=dict(parameters or {})).result_rows)
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise self._down(error) from error
+
+    def command(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """A statement whose answer is not wanted, such as DDL or INSERT … SELECT."""
+        try:
+            self._client().command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise self._down(error) from error
+
+    def insert_rowbinary(self, table: str, data: bytes, *, token: str) -> None:
+        """Append rows packed as RowBinary; a second insert under the same token changes nothing."""
+        try:
+            self._client().raw_insert(
+                table,
+                insert_block=data,
+                fmt="RowBinary",
+                settings=INSERT_SETTINGS | {"insert_deduplication_token": token},
+            )
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise self._down(error) from error
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, token: str = "") -> None:
+        """Append a few rows given as Python values."""
+        settings = INSERT_SETTINGS | ({"insert_deduplication_token": token} if token else {})
+        try:
+            self._client().insert(table, rows, column_names=list(columns), settings=settings)
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise self._down(error) from error
+
+    def ping(self) -> bool:
+        """Whether the engine answers."""
+        try:
+            return self.rows("SELECT 1") == [(1,)]
+        except StoreDown:
+            return False
+
+    def close(self) -> None:
+        """Close the clients of every thread."""
+        with self._lock:
+            for client in self._open:
+                client.close()
+            self._open.clear()
+        self._clients.__dict__.clear()
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = _connect(self._url, self.database)
+            self._clients.client = client
+            with self._lock:
+                self._open.append(client)
+        return client
+
+    def _down(self, error: Exception) -> StoreDown:
+        """Drop this thread's client, so that the next call connects anew, and wrap the error."""
+        client: Client | None = getattr(self._clients, "client", None)
+        if client is not None and not self._url.startswith("chdb:") and not isinstance(error, ClickHouseError):
+            del self._clients.client
+        return StoreDown(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def _connect(url: str, database: str) -> Client:
+    """A client whose database exists."""
+    first = _open(url, None)
+    first.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+    first.close()
+    return _open(url, database)
+
+
+def _open(url: str, database: str | None) -> Client:
+    if url.startswith("chdb:"):
+        return clickhouse_connect.get_client(dsn=url, database=database)
+    return clickhouse_connect.get_client(
+        dsn=url,
+        database=database,
+        connect_timeout=CONNECT_SECONDS_MAX,
+        send_receive_timeout=QUERY_SECONDS_MAX,
+        autogenerate_session_id=False,
+    )
+
+
+def migrations() -> list[tuple[str, str]]:
+    """The numbered migrations as (name, SQL), in order."""
+    files = sorted(resources.files("storage.migrations").iterdir(), key=lambda file: file.name)
+    return [(file.name, file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".sql")]
+
+
+def migrate(store: Store) -> list[str]:
+    """Apply what is not applied yet and return its names. Each statement may safely run twice."""
+    store.command(
+        "CREATE TABLE IF NOT EXISTS migrations (name String, applied DateTime64(3, 'UTC') DEFAULT now64(3))"
+        " ENGINE = MergeTree ORDER BY name SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+    )
+    applied = {row[0] for row in store.rows("SELECT name FROM migrations")}
+    fresh = [(name, sql) for name, sql in migrations() if name not in applied]
+    for name, sql in fresh:
+        for statement in statements(sql):
+            store.command(statement)
+        store.insert("migrations", ["name"], [[name]])
+    return [name for name, _ in fresh]
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a migration, without comments."""
+    lines = [line for line in sql.splitlines() if not line.lstrip().startswith("--")]
+    return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]

@@ -1,0 +1,151 @@
+"""The control stream: what changes the registries, in order, followed and replayed by every process.
+
+It is small (thousands of entries, not millions) and is never trimmed.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
+
+import redis
+import redis.asyncio
+
+from events import codec
+from events.control import ControlEvent, Recorded
+from storage.errors import StreamDown
+
+CONTROL_STREAM: Final = "truyvet:control"
+FIRST: Final = "0-0"
+REPLAY_ENTRIES: Final = 1_000
+FOLLOW_BLOCK_MS: Final = 500
+RETRY_SECONDS: Final = 0.5
+
+Registry = Literal["device", "place"]
+OnEvent = Callable[[Recorded], None]
+
+
+class ControlLog:
+    """Appends to the control stream and reads it; synchronous."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._redis: Final = client
+
+    def append(self, event: ControlEvent) -> Recorded:
+        """Make an event durable. Returns it with its time."""
+        return self.append_all([event])[0]
+
+    def append_all(self, events: list[ControlEvent]) -> list[Recorded]:
+        """Make events durable in one round trip, in order."""
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for event in events:
+                pipeline.xadd(CONTROL_STREAM, {b"e": codec.to_json(event)})
+            return [
+                Recorded(_entry_ms(entry), event)
+                for entry, event in zip(cast(list[bytes], pipeline.execute()), events, strict=True)
+            ]
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+
+    def replay(self, after: str = FIRST) -> list[tuple[str, Recorded]]:
+        """Every event after the given entry, oldest first, each with its entry id."""
+        found: list[tuple[str, Recorded]] = []
+        try:
+            while True:
+                batch = cast(
+                    list[tuple[bytes, dict[bytes, bytes]]],
+                    self._redis.xrange(CONTROL_STREAM, min=f"({after}", count=REPLAY_ENTRIES),
+                )
+                found.extend(_recorded(entry, fields) for entry, fields in batch)
+                if len(batch) < REPLAY_ENTRIES:
+                    return found
+                after = found[-1][0]
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+
+    def next_number(self, registry: Registry) -> int:
+        """A number never given to a device or place before."""
+        try:
+            return self._redis.incr(f"truyvet:number:{registry}")
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+
+
+class ControlFollower:
+    """Replays the control stream into a callback, then follows it in a thread until stopped."""
+
+    def __init__(self, client: "redis.Redis", on_event: OnEvent) -> None:
+        self._redis: Final = client
+        self._on_event: Final = on_event
+        self._stopped: Final = threading.Event()
+        self._moved: Final = threading.Condition()
+        self._thread: Final = threading.Thread(target=self._follow, name="control-follower", daemon=True)
+        self.position = FIRST
+
+    def start(self) -> None:
+        """Return when everything recorded so far was applied. Raises `StreamDown`."""
+        self._apply(ControlLog(self._redis).replay())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join()
+
+    def wait_for(self, recorded_at: int, timeout_seconds: float) -> bool:
+        """Whether, within the time, an event recorded at that ms or later has been applied here."""
+        with self._moved:
+            return self._moved.wait_for(lambda: _entry_ms(self.position) >= recorded_at, timeout_seconds)
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                answer = self._redis.xread({CONTROL_STREAM: self.position}, block=FOLLOW_BLOCK_MS)
+                self._apply([_recorded(entry, fields) for entry, fields in _entries(answer)])
+            except redis.RedisError:
+                self._stopped.wait(RETRY_SECONDS)
+
+    def _apply(self, batch: list[tuple[str, Recorded]]) -> None:
+        for entry, recorded in batch:
+            self._on_event(recorded)
+            with self._moved:
+                self.position = entry
+                self._moved.notify_all()
+
+
+async def follow(client: "redis.asyncio.Redis", on_event: OnEvent, ready: asyncio.Event) -> None:
+    """Replay and follow for an event loop, for ever; sets `ready` once the replay is through."""
+    position = FIRST
+    while True:
+        try:
+            block = FOLLOW_BLOCK_MS if ready.is_set() else None
+            answer = await client.xread({CONTROL_STREAM: position}, count=REPLAY_ENTRIES, block=block)
+            batch = [_recorded(entry, fields) for entry, fields in _entries(answer)]
+            for entry, recorded in batch:
+                on_event(recorded)
+                position = entry
+            if len(batch) < REPLAY_ENTRIES:
+                ready.set()
+        except redis.RedisError:
+            with contextlib.suppress(redis.RedisError):
+                await client.connection_pool.disconnect()
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of a one-stream XREAD, in either of the protocol's versions."""
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        return [entry for batches in answer.values() for batch in batches for entry in batch]
+    return cast(list[tuple[bytes, dict[bytes, bytes]]], answer[0][1])
+
+
+def _recorded(entry: bytes, fields: dict[bytes, bytes]) -> tuple[str, Recorded]:
+    return entry.decode(), Recorded(_entry_ms(entry), codec.control_from_json(fields[b"e"]))
+
+
+def _entry_ms(entry: bytes | str) -> int:
+    return int(entry.split(b"-" if isinstance(entry, bytes) else "-")[0])  # type: ignore[arg-type]

@@ -1,0 +1,93 @@
+-- Append one signed batch to the stream, unless it is an exact replay or the stream is full, and keep account of
+-- which of the device's seqs have been seen. One script, so that the account and the entry are durable together.
+--
+-- KEYS[1] the scan stream   KEYS[2] hash: device number -> account   KEYS[3] the sink's hash
+-- ARGV[1] most bytes that may wait for the sink   ARGV[2] device number   ARGV[3] replay key, 32 hex digits
+-- ARGV[4] the batch's seqs as sorted disjoint runs "lo-hi,lo-hi"   ARGV[5] the entry
+-- Returns { entry id or '', replayed 0/1, seqs known before as runs, next seq expected, highest seq seen },
+-- or the error FULL.
+--
+-- The account is "runs|replay keys": the seen seqs as runs, lowest first, and the latest signatures, newest first.
+
+local RUNS_MAX = 256   -- beyond it the lowest gap is forgotten: an account is a hint, the log is the truth
+local REPLAYS_MAX = 8
+
+local function parse(text)
+  local runs = {}
+  for lo, hi in string.gmatch(text, '(%d+)-(%d+)') do
+    runs[#runs + 1] = { tonumber(lo), tonumber(hi) }
+  end
+  return runs
+end
+
+local function render(runs)
+  local parts = {}
+  for i, run in ipairs(runs) do
+    parts[i] = string.format('%.0f-%.0f', run[1], run[2])
+  end
+  return table.concat(parts, ',')
+end
+
+local function overlap(a, b)
+  local found, i, j = {}, 1, 1
+  while i <= #a and j <= #b do
+    local lo, hi = math.max(a[i][1], b[j][1]), math.min(a[i][2], b[j][2])
+    if lo <= hi then found[#found + 1] = { lo, hi } end
+    if a[i][2] < b[j][2] then i = i + 1 else j = j + 1 end
+  end
+  return found
+end
+
+local function union(a, b)
+  local all, i, j = {}, 1, 1
+  while i <= #a or j <= #b do
+    local run
+    if j > #b or (i <= #a and a[i][1] <= b[j][1]) then
+      run = a[i]; i = i + 1
+    else
+      run = b[j]; j = j + 1
+    end
+    local last = all[#all]
+    if last and run[1] <= last[2] + 1 then
+      last[2] = math.max(last[2], run[2])
+    else
+      all[#all + 1] = { run[1], run[2] }
+    end
+  end
+  while #all > RUNS_MAX do
+    all[2][1] = all[1][1]
+    table.remove(all, 1)
+  end
+  return all
+end
+
+local account = redis.call('HGET', KEYS[2], ARGV[2]) or '|'
+local split = string.find(account, '|', 1, true)
+local seen = parse(string.sub(account, 1, split - 1))
+local replays = string.sub(account, split + 1)
+
+local function position(runs)
+  if #runs == 0 then return '1', '0' end
+  local first_gap = runs[1][1] > 1 and 1 or runs[1][2] + 1
+  return string.format('%.0f', first_gap), string.format('%.0f', runs[#runs][2])
+end
+
+if string.find(replays, ARGV[3], 1, true) then
+  local next_seq, seen_to = position(seen)
+  return { '', 1, '', next_seq, seen_to }
+end
+
+local flow = redis.call('HMGET', KEYS[3], 'bytes_in', 'bytes_out')
+if tonumber(flow[1] or 0) - tonumber(flow[2] or 0) >= tonumber(ARGV[1]) then
+  return redis.error_reply('FULL the stream holds as much as it may')
+end
+
+local fresh = parse(ARGV[4])
+local known = overlap(seen, fresh)
+local merged = union(seen, fresh)
+local entry = redis.call('XADD', KEYS[1], '*', 'e', ARGV[5])
+redis.call('HINCRBY', KEYS[3], 'bytes_in', #ARGV[5])
+redis.call('HSET', KEYS[2], ARGV[2],
+  render(merged) .. '|' .. string.sub(ARGV[3] .. replays, 1, 32 * REPLAYS_MAX))
+local next_seq, seen_to = position(merged)
+return { entry, 0, render(known), next_seq, seen_to }

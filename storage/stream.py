@@ -1,0 +1,265 @@
+"""The scan stream: the edge appends signed batches, the sink takes them off in frozen ranges.
+
+The server must run with `appendonly yes` and `appendfsync always`: an answer means that the bytes are on disk.
+Writers that wait at the same time share an fsync, so the edge sends what has gathered as one pipeline.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any, Final, cast
+
+import msgspec
+import redis
+import redis.asyncio
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from events import codec
+from storage.errors import StreamDown, StreamFull
+
+SCANS: Final = "truyvet:{0}:scans"
+SEEN: Final = "truyvet:{0}:seen"
+SINK: Final = "truyvet:{0}:sink"
+SINK_OWNER: Final = "truyvet:{0}:sink-owner"
+NUDGE: Final = "truyvet:nudge"
+FIRST: Final = "0-0"
+PIPELINE_BATCHES_MAX: Final = 256
+PIPELINE_BYTES_MAX: Final = 8_000_000
+
+Run = tuple[int, int]
+"""Inclusive bounds of consecutive seqs."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What the stream says of a batch.
+
+    `entry` is its id (empty for an exact replay, which was appended before), `known` the runs of its seqs that
+    had been seen already, `next_seq` the lowest seq not seen from the device, `seen_to` the highest seen.
+    """
+
+    entry: str
+    replayed: bool
+    known: list[Run]
+    next_seq: int
+    seen_to: int
+
+
+class Publisher:
+    """Appends batches for one event loop. Safe for any number of tasks at once."""
+
+    def __init__(self, client: "redis.asyncio.Redis", *, bytes_max: int) -> None:
+        """`bytes_max`: how much may wait for the sink before batches are turned away."""
+        self._redis: Final = client
+        self._bytes_max: Final = bytes_max
+        self._script: Final = resources.files("storage").joinpath("publish.lua").read_text(encoding="utf-8")
+        self._sha: str | None = None
+        self._waiting: list[tuple[list[Any], asyncio.Future[Published]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def publish(self, entry: bytes, *, device: int, runs: list[Run], replay_key: bytes) -> Published:
+        """Return when the entry is on disk. Raises `StreamDown` or `StreamFull`; then nothing was promised.
+
+        `runs` are the batch's seqs, sorted and disjoint; `replay_key` 16 bytes that name its signature.
+        """
+        future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+        text = ",".join(f"{low}-{high}" for low, high in runs)
+        self._waiting.append(([self._bytes_max, device, replay_key.hex(), text, entry], future))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await future
+
+    async def waiting_bytes(self) -> int:
+        """How many bytes wait for the sink. Raises `StreamDown`."""
+        try:
+            flow = await cast(Awaitable[list[bytes | None]], self._redis.hmget(SINK, ["bytes_in", "bytes_out"]))
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        return int(flow[0] or 0) - int(flow[1] or 0)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            taken, size = 0, 0
+            while taken < min(len(self._waiting), PIPELINE_BATCHES_MAX) and size < PIPELINE_BYTES_MAX:
+                size += len(self._waiting[taken][0][4])
+                taken += 1
+            batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+            await self._send(batch)
+
+    async def _send(self, batch: list[tuple[list[Any], asyncio.Future[Published]]]) -> None:
+        try:
+            if self._sha is None:
+                self._sha = await cast(Awaitable[str], self._redis.script_load(self._script))
+            pipeline = self._redis.pipeline(transaction=False)
+            for arguments, _ in batch:
+                pipeline.evalsha(self._sha, 3, SCANS, SEEN, SINK, *arguments)
+            answers = await pipeline.execute(raise_on_error=False)
+        except (redis.RedisError, OSError) as error:
+            self._sha = None
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                self._sha = None  # the server was replaced; the next flush loads the script again
+            if not future.done():
+                _resolve(future, answer)
+
+
+def _resolve(future: "asyncio.Future[Published]", answer: Any) -> None:
+    if isinstance(answer, BaseException):
+        future.set_exception(_fault(answer))
+        return
+    entry, replayed, known, next_seq, seen_to = answer
+    future.set_result(
+        Published(entry.decode(), bool(replayed), parse_runs(known.decode()), int(next_seq), int(seen_to))
+    )
+
+
+def _fault(error: BaseException) -> Exception:
+    """Full and out of memory pass when the sink catches up; all else means that Redis must be mended."""
+    if isinstance(error, OutOfMemoryError) or (
+        isinstance(error, ResponseError) and str(error).startswith(("FULL", "OOM"))
+    ):
+        return StreamFull(str(error).split()[0])
+    return StreamDown(type(error).__name__)
+
+
+def parse_runs(text: str) -> list[Run]:
+    """`"1-3,5-5"` as `[(1, 3), (5, 5)]`."""
+    return [(int(low), int(high)) for low, _, high in (run.partition("-") for run in text.split(",") if run)]
+
+
+class FrozenRange(msgspec.Struct, frozen=True):
+    """The entries that one insert into the log holds, for good: `first` to `last`, and their `received` (ms)."""
+
+    first: str
+    last: str
+    received: int
+
+    @property
+    def token(self) -> str:
+        """Names the insert: the same range is never inserted twice."""
+        return f"{self.first}:{self.last}:{self.received}"
+
+
+class SinkState(msgspec.Struct, frozen=True):
+    """Where the sink stands: everything up to `cursor` is in the log; `received` was given or promised last."""
+
+    cursor: str
+    received: int
+    rows: int
+    frozen: FrozenRange | None
+
+
+class NotTheOwner(Exception):
+    """Another sink has taken the partition over; this one must stop touching it."""
+
+
+_OWNED: Final = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
+_FREEZE: Final = _OWNED + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
+_PROMISE: Final = _OWNED + "return redis.call('HSET', KEYS[1], 'received', ARGV[2])"
+_COMMIT: Final = (
+    _OWNED
+    + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2]) "
+    + "redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3]) "
+    + "redis.call('HINCRBY', KEYS[1], 'bytes_out', ARGV[4]) "
+    + "return redis.call('HDEL', KEYS[1], 'range')"
+)
+_CLAIM: Final = (
+    "local owner = redis.call('GET', KEYS[1]) "
+    "if owner and owner ~= ARGV[1] then return 0 end "
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+)
+_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+
+
+class ScanStream:
+    """The sink's end of the stream; synchronous. Every write checks that this sink still owns the partition."""
+
+    def __init__(self, client: "redis.Redis", *, owner: str) -> None:
+        """`owner` names this sink process, uniquely."""
+        self._redis: Final = client
+        self._owner: Final = owner
+
+    def claim(self, seconds: float) -> bool:
+        """Take or keep the partition for that long. False while another sink has it."""
+        return bool(self._eval(_CLAIM, [SINK_OWNER], [self._owner, int(seconds * 1000)]))
+
+    def release(self) -> None:
+        """Give the partition up, so that another sink need not wait."""
+        self._eval(_RELEASE, [SINK_OWNER], [self._owner])
+
+    def state(self) -> SinkState:
+        """Where the last sink stopped."""
+        cursor, received, rows, frozen = self._call(
+            lambda: self._redis.hmget(SINK, ["cursor", "received", "rows", "range"])
+        )
+        return SinkState(
+            cursor.decode() if cursor else FIRST,
+            int(received or 0),
+            int(rows or 0),
+            codec.from_json(frozen, FrozenRange) if frozen else None,
+        )
+
+    def after(self, cursor: str, count: int) -> list[tuple[str, bytes]]:
+        """The next entries, oldest first: id and payload (empty where the entry has none)."""
+        return self._entries(lambda: self._redis.xrange(SCANS, min=f"({cursor}", count=count))
+
+    def between(self, first: str, last: str) -> list[tuple[str, bytes]]:
+        """The entries of a frozen range."""
+        return self._entries(lambda: self._redis.xrange(SCANS, min=first, max=last))
+
+    def freeze(self, frozen: FrozenRange) -> None:
+        """Write down what is about to be inserted."""
+        self._owned(_FREEZE, [codec.to_json(frozen), frozen.received])
+
+    def promise(self, received: int) -> None:
+        """Write down that everything received from now on comes after this ms."""
+        self._owned(_PROMISE, [received])
+
+    def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
+        """The range is in the log: move the cursor past it."""
+        self._owned(_COMMIT, [frozen.last, rows, size])
+
+    def trim(self, cursor: str) -> None:
+        """Drop what lies at or before the cursor; all of it is in the log."""
+        milliseconds, _, sequence = cursor.partition("-")
+        self._call(lambda: self._redis.xtrim(SCANS, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False))
+
+    def wait(self, cursor: str, nudged: str, block_ms: int) -> str:
+        """Return when there is an entry after the cursor, a nudge after `nudged`, or the time is over.
+
+        Returns the id of the newest nudge seen.
+        """
+        answer = self._call(lambda: self._redis.xread({SCANS: cursor, NUDGE: nudged}, count=1, block=block_ms))
+        streams = answer.items() if isinstance(answer, dict) else [(name, [rows]) for name, rows in answer or []]
+        for name, batches in streams:
+            if name in (NUDGE, NUDGE.encode()):
+                return cast(bytes, batches[0][-1][0]).decode()
+        return nudged
+
+    def backlog(self) -> tuple[int, int]:
+        """How many entries and bytes wait."""
+        length = self._call(lambda: self._redis.xlen(SCANS))
+        flow = self._call(lambda: self._redis.hmget(SINK, ["bytes_in", "bytes_out"]))
+        return length, int(flow[0] or 0) - int(flow[1] or 0)
+
+    def _entries(self, read: Callable[[], Any]) -> list[tuple[str, bytes]]:
+        return [(entry.decode(), fields.get(b"e", b"")) for entry, fields in self._call(read)]
+
+    def _owned(self, script: str, arguments: list[Any]) -> None:
+        self._eval(script, [SINK, SINK_OWNER], [self._owner, *arguments])
+
+    def _eval(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        return self._call(lambda: self._redis.eval(script, len(keys), *keys, *arguments))
+
+    def _call(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except redis.ResponseError as error:
+            if "NOTOWNER" in str(error):
+                raise NotTheOwner from error
+            raise StreamDown(type(error).__name__) from error
+        except redis.RedisError as error:
+            with contextlib.suppress(redis.RedisError):
+                self._redis.connection_pool.disconnect()
+            raise StreamDown(type(error).__name__) from error
