@@ -89,7 +89,7 @@ class Publisher:
     async def _send(self, batch: list[tuple[list[Any], asyncio.Future[Published]]]) -> None:
         try:
             if self._sha is None:
-                self._sha = await cast(Awaitable[str], self._redis.script_load(self._script))
+                self._sha = await self._redis.script_load(self._script)
             pipeline = self._redis.pipeline(transaction=False)
             for arguments, _ in batch:
                 pipeline.evalsha(self._sha, 3, SCANS, SEEN, SINK, *arguments)
@@ -129,16 +129,20 @@ def parse_runs(text: str) -> list[Run]:
 
 
 class FrozenRange(msgspec.Struct, frozen=True):
-    """The entries that one insert into the log holds, for good: `first` to `last`, and their `received` (ms)."""
+    """The entries that one insert into the log holds, for good: `first` to `last`.
+
+    Their `received` (ms) are reckoned from the entries and `received_after`, and end at `received`.
+    """
 
     first: str
     last: str
+    received_after: int
     received: int
 
     @property
     def token(self) -> str:
         """Names the insert: the same range is never inserted twice."""
-        return f"{self.first}:{self.last}:{self.received}"
+        return f"{self.first}:{self.last}"
 
 
 class SinkState(msgspec.Struct, frozen=True):
@@ -156,7 +160,15 @@ class NotTheOwner(Exception):
 
 _OWNED: Final = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
 _FREEZE: Final = _OWNED + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
-_PROMISE: Final = _OWNED + "return redis.call('HSET', KEYS[1], 'received', ARGV[2])"
+_PROMISE: Final = (
+    _OWNED
+    + "local promised = tonumber(redis.call('HGET', KEYS[1], 'received') or 0) "
+    + "if #redis.call('XRANGE', KEYS[3], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then return promised end "
+    + "local now = redis.call('TIME') "
+    + "local quiet = now[1] * 1000 + math.floor(now[2] / 1000) - 1 "
+    + "if quiet <= promised then return promised end "
+    + "redis.call('HSET', KEYS[1], 'received', string.format('%.0f', quiet)) return quiet"
+)
 _COMMIT: Final = (
     _OWNED
     + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2]) "
@@ -212,9 +224,12 @@ class ScanStream:
         """Write down what is about to be inserted."""
         self._owned(_FREEZE, [codec.to_json(frozen), frozen.received])
 
-    def promise(self, received: int) -> None:
-        """Write down that everything received from now on comes after this ms."""
-        self._owned(_PROMISE, [received])
+    def promise(self, cursor: str) -> int:
+        """Where nothing waits after the cursor: write down that what comes is received after this ms, the server's now.
+
+        Returns what is promised, new or old. Entries are numbered by the same clock, which never runs backwards there.
+        """
+        return int(self._eval(_PROMISE, [SINK, SINK_OWNER, SCANS], [self._owner, cursor]))
 
     def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
         """The range is in the log: move the cursor past it."""

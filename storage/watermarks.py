@@ -12,15 +12,12 @@ from storage.errors import StreamDown
 from storage.stream import NUDGE
 
 Name = Literal["log", "read-models"]
-WAIT_BLOCK_MS_MAX: Final = 500
+WAIT_BLOCK_MS_MAX: Final = 250
 NUDGES_KEPT: Final = 1
 
 
 class Watermark(msgspec.Struct, frozen=True):
-    """Everything `received` at or before this ms is in; `rows` counts the scans that ever came in.
-
-    Two watermarks with equal `rows` have nothing between them.
-    """
+    """Everything `received` at or before this ms is in; `rows` counts the scans that ever came in."""
 
     received: int
     rows: int
@@ -47,16 +44,22 @@ class Watermarks:
             raise StreamDown(type(error).__name__) from error
         return codec.from_json(entries[0][1][b"w"], Watermark) if entries else None
 
+    def follow(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
+        """The first watermark past `received`, without asking for it; None when the time is over."""
+        return self._await(name, received + 1, timeout_seconds, nudging=False)
+
     def nudge(self) -> None:
         """Ask the sink to say at once up to when the log is complete."""
         with contextlib.suppress(redis.RedisError):
             self._redis.xadd(NUDGE, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
-        """The first watermark at or past `received`; None when the time is over. Raises `StreamDown`."""
+        """The first watermark at or past `received`, asked for at once; None when the time is over."""
+        return self._await(name, received, timeout_seconds, nudging=True)
+
+    def _await(self, name: Name, received: int, timeout_seconds: float, *, nudging: bool) -> Watermark | None:
         deadline = time.monotonic() + timeout_seconds
         position = "0-0"
-        self.nudge()
         while (remaining_ms := int((deadline - time.monotonic()) * 1000)) > 0:
             try:
                 answer = self._redis.xread({_key(name): position}, block=min(remaining_ms, WAIT_BLOCK_MS_MAX))
@@ -67,6 +70,7 @@ class Watermarks:
                 if watermark.received >= received:
                     return watermark
                 position = entry.decode()
+            if nudging:
                 self.nudge()
         return None
 

@@ -37,3 +37,14 @@ PARTITION BY toMonday(at)
 ORDER BY (place_hour, subject, at, device, seq)
 SETTINGS index_granularity = 256, non_replicated_deduplication_window = 10000,
     fsync_after_insert = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+
+-- Up to which `received` each projection has folded the log in; the newest row of a name counts. Kept beside the
+-- read models, so that a restored backup is never ahead of its data.
+CREATE TABLE IF NOT EXISTS progress (
+    name String,
+    received Int64,
+    rows UInt64
+)
+ENGINE = ReplacingMergeTree(received)
+ORDER BY name
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

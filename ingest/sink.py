@@ -1,0 +1,294 @@
+"""4 sink: takes signed batches off the stream and lays them into the log, exactly once.
+
+The steps, and what a death right after each leaves behind:
+
+1. *Claim* the partition for a lease's time. Another sink may claim it once the lease has run out; every later
+   write to the stream checks the claim.
+2. *Read* entries after the cursor. Nothing was written.
+3. *Choose* a range, poison aside. Nothing was written.
+4. *Freeze* the range and the `received` that it starts after. The next sink finds it frozen and goes on with
+   step 5 on the very same entries, so that its inserts carry the same tokens and the same bytes.
+5. *Insert* scans, refusals, evidence and poison, each under the range's token. ClickHouse drops what it has
+   already taken under that token, so doing this again changes nothing.
+6. *Commit*: move the cursor past the range. The range is in the log, and no one will insert it again.
+7. *Announce* the watermark: all that was received by then is in the log. A death before it delays readers.
+8. *Trim* the stream up to the cursor. A death before it leaves entries that nobody reads again.
+
+`received` is when the stream made the entry durable, which is when its sender got the answer: a trace that is
+asked later sees the scan. See `received_times` for the few entries that get a later one.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from events import codec
+from events.scans import HOW_NUMBER, KIND_NUMBER, LOG_ROW, RECEIVED_OFFSET, REFUSAL_NUMBER, REFUSED_ROW, Entry
+from storage.clickhouse import Store
+from storage.errors import StoreDown, StreamDown
+from storage.stream import FrozenRange, NotTheOwner, ScanStream
+from storage.watermarks import Watermark, Watermarks
+
+log: Final = logging.getLogger("truyvet.sink")
+
+
+class SinkLimits(msgspec.Struct, frozen=True):
+    """How much one insert may hold and how long the sink waits."""
+
+    entries_max: int = 2_000
+    rows_max: int = 200_000
+    idle_ms: int = 500
+    lease_seconds: float = 15.0
+    retry_seconds: float = 0.5
+
+
+class Poison(msgspec.Struct, frozen=True):
+    """An entry that cannot be laid into the log."""
+
+    entry: str
+    reason: str
+    payload: bytes
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What one range holds, ready to insert. `received[i]` (ms) belongs to `entries[i]`; `size`: payload bytes."""
+
+    entries: list[tuple[str, Entry]]
+    received: list[int]
+    poison: list[Poison]
+    size: int
+
+    @property
+    def rows(self) -> int:
+        """How many accepted scans."""
+        return sum(len(entry.rows) for _, entry in self.entries) // LOG_ROW.size
+
+
+class Sink:
+    """One partition's sink. `step` is one round of the steps above; `run` repeats it until stopped."""
+
+    def __init__(
+        self,
+        *,
+        stream: ScanStream,
+        store: Store,
+        watermarks: Watermarks,
+        limits: SinkLimits | None = None,
+        on_step: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """`on_step` is called with a step's name right after it; metrics and fault campaigns listen there."""
+        self._stream: Final = stream
+        self._store: Final = store
+        self._watermarks: Final = watermarks
+        self._limits: Final = limits or SinkLimits()
+        self._on_step: Final = on_step
+        self._claimed_until = 0.0
+        self._nudged = "$"
+        self.rows_total = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Until stopped; waits out a store or stream that is down, and another sink that owns the partition."""
+        while not stop.is_set():
+            try:
+                self.step()
+            except NotTheOwner:
+                self._claimed_until = 0.0
+                log.warning("another sink owns the partition; waiting")
+                stop.wait(self._limits.retry_seconds)
+            except (StoreDown, StreamDown) as error:
+                log.warning("sink waits: %s: %s", type(error).__name__, error)
+                stop.wait(self._limits.retry_seconds)
+        try:
+            self._stream.release()
+        except StreamDown:
+            log.info("the lease runs out by itself")
+
+    def step(self) -> int:
+        """One round. Returns how many scans went into the log. Raises `StoreDown`, `StreamDown`, `NotTheOwner`."""
+        self._claim()
+        state = self._stream.state()
+        self.rows_total = state.rows
+        if state.frozen is not None:
+            entries = self._stream.between(state.frozen.first, state.frozen.last)
+            return self._lay(state.frozen, gather(entries, state.frozen.received_after))
+
+        entries = self._stream.after(state.cursor, self._limits.entries_max)
+        if not entries:
+            self._idle(state.cursor)
+            return 0
+        chosen = head(entries, self._limits.rows_max)
+        load = gather(chosen, state.received)
+        self._on_step("chosen")
+        frozen = FrozenRange(chosen[0][0], chosen[-1][0], state.received, max(load.received, default=state.received))
+        self._stream.freeze(frozen)
+        self._on_step("frozen")
+        return self._lay(frozen, load)
+
+    def _claim(self) -> None:
+        if time.monotonic() < self._claimed_until - self._limits.lease_seconds / 2:
+            return
+        if not self._stream.claim(self._limits.lease_seconds):
+            raise NotTheOwner
+        self._claimed_until = time.monotonic() + self._limits.lease_seconds
+        self._on_step("claimed")
+
+    def _idle(self, cursor: str) -> None:
+        """Nothing to lay: promise that what comes is received later, tell the readers so, and wait."""
+        self._watermarks.publish("log", Watermark(self._stream.promise(cursor), self.rows_total))
+        self._nudged = self._stream.wait(cursor, self._nudged, self._limits.idle_ms)
+
+    def _lay(self, frozen: FrozenRange, load: Load) -> int:
+        self._insert(frozen, load)
+        self._on_step("inserted")
+        self._stream.commit(frozen, rows=load.rows, size=load.size)
+        self.rows_total += load.rows
+        self._on_step("committed")
+        self._watermarks.publish("log", Watermark(frozen.received, self.rows_total))
+        self._on_step("announced")
+        self._stream.trim(frozen.last)
+        self._on_step("trimmed")
+        return load.rows
+
+    def _insert(self, frozen: FrozenRange, load: Load) -> None:
+        timed = list(zip(load.entries, load.received, strict=True))
+        for table, data in (
+            ("log", b"".join(stamped(entry.rows, LOG_ROW.size, at) for (_, entry), at in timed)),
+            ("refused", b"".join(stamped(entry.refused, REFUSED_ROW.size, at) for (_, entry), at in timed)),
+            ("evidence", b"".join(evidence_row(name, entry, at) for (name, entry), at in timed)),
+            ("poison", b"".join(poison_row(bad, frozen.received) for bad in load.poison)),
+        ):
+            if data:
+                self._store.insert_rowbinary(table, data, token=frozen.token)
+        if load.poison:
+            log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
+
+
+def head(entries: Sequence[tuple[str, bytes]], rows_max: int) -> Sequence[tuple[str, bytes]]:
+    """As many of the first entries as hold at most about `rows_max` scans, and one at the least.
+
+    Reckoned from the payloads' sizes: a scan takes at least its row.
+    """
+    size = 0
+    for count, (_, payload) in enumerate(entries):
+        size += len(payload)
+        if count and size > rows_max * LOG_ROW.size:
+            return entries[:count]
+    return entries
+
+
+def gather(entries: Iterable[tuple[str, bytes]], received_after: int) -> Load:
+    """Entries decoded and timed, the unreadable ones apart.
+
+    A function of its arguments alone, because step 5 may run twice.
+    """
+    good: list[tuple[str, Entry]] = []
+    poison: list[Poison] = []
+    size = 0
+    for name, payload in entries:
+        size += len(payload)
+        entry = readable(payload)
+        if isinstance(entry, Entry):
+            good.append((name, entry))
+        else:
+            poison.append(Poison(name, entry, payload))
+    return Load(good, received_times(good, received_after), poison, size)
+
+
+def received_times(entries: Iterable[tuple[str, Entry]], received_after: int) -> list[int]:
+    """When each entry was received (ms): the time in its id, never less than the one before.
+
+    Two deliveries of one scan must differ, so that the first is known: a range starts after the one before it,
+    and an entry that may hold a scan of an earlier one of the same millisecond is put one millisecond later.
+    """
+    times: list[int] = []
+    spans: dict[int, list[tuple[int, int, int]]] = {}
+    latest = received_after + 1
+    for name, entry in entries:
+        latest = max(latest, int(name.partition("-")[0]))
+        same_device = spans.setdefault(entry.device, [])
+        for low, high, at in same_device:
+            if at >= latest and low <= entry.seq_max and entry.seq_min <= high:
+                latest = at + 1
+        same_device.append((entry.seq_min, entry.seq_max, latest))
+        times.append(latest)
+    return times
+
+
+def readable(payload: bytes) -> Entry | str:
+    """The entry, or why it cannot be laid into the log.
+
+    What ClickHouse would refuse must be found here, where one entry is at stake and not a whole range.
+    """
+    try:
+        entry: Entry = codec.entry_from_msgpack(payload)
+    except msgspec.MsgspecError as error:
+        return f"not an entry: {error}"
+    if len(entry.rows) % LOG_ROW.size or len(entry.refused) % REFUSED_ROW.size:
+        return "rows are not of the row's size"
+    if not (0 <= entry.device < 2**32 and 0 <= entry.key < 2**16 and 0 <= entry.seq_min <= entry.seq_max < 2**64):
+        return "numbers out of range"
+    kinds, hows = set(entry.rows[LOG_ROW.size - 2 :: LOG_ROW.size]), set(entry.rows[LOG_ROW.size - 1 :: LOG_ROW.size])
+    refused = entry.refused
+    refused_kinds = set(refused[REFUSED_ROW.size - 2 :: REFUSED_ROW.size])
+    reasons = set(refused[REFUSED_ROW.size - 1 :: REFUSED_ROW.size])
+    if not (kinds | refused_kinds <= _KINDS and hows <= _HOWS and reasons <= _REASONS):
+        return "a kind, way or reason that the tables do not know"
+    return entry
+
+
+_KINDS: Final = frozenset(KIND_NUMBER.values())
+_HOWS: Final = frozenset(HOW_NUMBER.values())
+_REASONS: Final = frozenset(REFUSAL_NUMBER.values())
+
+
+def stamped(rows: bytes, row_size: int, received: int) -> bytes:
+    """The rows with `received` written into each: eight strided copies, however many rows there are."""
+    stamp = received.to_bytes(8, "little", signed=True)
+    count = len(rows) // row_size
+    if count == 1:
+        return rows[:RECEIVED_OFFSET] + stamp + rows[RECEIVED_OFFSET + 8 :]
+    buffer = bytearray(rows)
+    for place, byte in enumerate(stamp, RECEIVED_OFFSET):
+        buffer[place::row_size] = bytes([byte]) * count
+    return bytes(buffer)
+
+
+def evidence_row(name: str, entry: Entry, received: int) -> bytes:
+    """One row of table `evidence` in RowBinary."""
+    return b"".join(
+        (
+            entry.device.to_bytes(4, "little"),
+            entry.key.to_bytes(2, "little"),
+            entry.seq_min.to_bytes(8, "little"),
+            entry.seq_max.to_bytes(8, "little"),
+            received.to_bytes(8, "little", signed=True),
+            row_string(name.encode()),
+            row_string(entry.evidence),
+        )
+    )
+
+
+def poison_row(bad: Poison, received: int) -> bytes:
+    """One row of table `poison` in RowBinary."""
+    return b"".join(
+        (
+            row_string(bad.entry.encode()),
+            received.to_bytes(8, "little", signed=True),
+            row_string(bad.reason.encode()),
+            row_string(bad.payload),
+        )
+    )
+
+
+def row_string(value: bytes) -> bytes:
+    """A RowBinary String: its length as a LEB128 number, then the bytes."""
+    length, head = len(value), bytearray()
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + value

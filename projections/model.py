@@ -1,0 +1,64 @@
+"""What a read model is: a table filled by one SELECT over the log's first deliveries.
+
+Since a row's key names its scan, projecting the same rows again changes nothing that a reader sees.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from storage.clickhouse import Store
+
+REBUILD_SUFFIX: Final = "_rebuild"
+
+# Of several deliveries of one (device, seq) the one received first counts. Within the span that is the lowest
+# `received`; against everything before it, the log is asked by its own key.
+_FIRST_DELIVERIES: Final = """
+FROM (
+    SELECT * FROM log
+    WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})
+    ORDER BY received LIMIT 1 BY device, seq
+) AS fresh
+LEFT ANTI JOIN (
+    SELECT device, seq FROM log
+    WHERE received <= fromUnixTimestamp64Milli({after:Int64}) AND (device, seq) IN (
+        SELECT device, seq FROM log
+        WHERE received > fromUnixTimestamp64Milli({after:Int64})
+          AND received <= fromUnixTimestamp64Milli({upto:Int64})
+    )
+) AS earlier USING (device, seq)
+"""
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """A read model's content as a number: equal for equal sets of rows, whatever their order and parts."""
+
+    rows: int
+    hash: str
+
+
+class ReadModel(msgspec.Struct, frozen=True):
+    """`columns` maps each column of `table` to its expression over a row of the log."""
+
+    table: str
+    columns: Mapping[str, str]
+
+    def project(self, store: Store, table: str, *, after: int, upto: int) -> None:
+        """Fold what the log received in `(after, upto]` (ms) into `table`. Raises `StoreDown`."""
+        names, expressions = ", ".join(self.columns), ", ".join(self.columns.values())
+        store.command(
+            f"INSERT INTO {table} ({names}) SELECT {expressions} {_FIRST_DELIVERIES}",
+            {"after": after, "upto": upto},
+        )
+
+    def digest(self, store: Store, table: str, *, upto: int) -> Digest:
+        """The digest of all rows received at or before `upto` (ms)."""
+        names = ", ".join(self.columns)
+        rows = store.rows(
+            f"SELECT count(), hex(groupBitXor(cityHash64({names}))), hex(sum(cityHash64({names})))"
+            f" FROM {table} FINAL WHERE received <= fromUnixTimestamp64Milli({{upto:Int64}})",
+            {"upto": upto},
+        )
+        count, xor, total = rows[0]
+        return Digest(int(count), f"{xor}{total}".lower())

@@ -1,0 +1,84 @@
+"""Real servers for the tests: one Valkey and one ClickHouse engine a session, a clean slate for each test."""
+
+import itertools
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from storage.clickhouse import Store, migrate
+from storage.valkey import EmbeddedValkey
+from tests.support.clickhouse_http import ClickHouseHttp
+
+_databases = itertools.count(1)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """The bundled Valkey, durable as in production."""
+    server = EmbeddedValkey(tmp_path_factory.mktemp("valkey"), port=free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey_server: EmbeddedValkey) -> str:
+    """The URL of an empty Valkey."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+def valkey(redis_url: str) -> Iterator["redis.Redis"]:
+    """A client of an empty Valkey."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def chdb_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The engine of this process; chDB allows one path a process, so all tests share it."""
+    return f"chdb://{tmp_path_factory.mktemp('chdb')}"
+
+
+@pytest.fixture(scope="session")
+def clickhouse_http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseHttp]:
+    """The same engine in another process, behind ClickHouse's HTTP interface."""
+    server = ClickHouseHttp(Path(tmp_path_factory.mktemp("clickhouse")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["chdb", "http"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A migrated, empty database: once in process and once over HTTP."""
+    url = request.getfixturevalue("chdb_url")
+    if request.param == "http":
+        url = request.getfixturevalue("clickhouse_http").url
+    store = Store(url, database=f"test_{next(_databases)}")
+    migrate(store)
+    yield store
+    store.command(f"DROP DATABASE {store.database} SYNC")
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of worked cases and data beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "spec" / "vectors.json").exists():
+        pytest.skip("the shared cases and data are not beside this repository")
+    return folder

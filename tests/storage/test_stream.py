@@ -1,0 +1,150 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+import redis
+import redis.asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.errors import StreamDown, StreamFull
+from storage.stream import SCANS, FrozenRange, NotTheOwner, Published, Publisher, Run, ScanStream, parse_runs
+from storage.valkey import EmbeddedValkey
+
+T = TypeVar("T")
+
+
+def with_publisher(url: str, use: Callable[[Publisher], Awaitable[T]], *, bytes_max: int = 1_000_000) -> T:
+    async def scenario() -> T:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            return await use(Publisher(client, bytes_max=bytes_max))
+
+    return asyncio.run(scenario())
+
+
+def runs_of(seqs: set[int]) -> list[Run]:
+    runs: list[Run] = []
+    for seq in sorted(seqs):
+        if runs and seq == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], seq)
+        else:
+            runs.append((seq, seq))
+    return runs
+
+
+def expand(runs: list[Run]) -> set[int]:
+    return {seq for low, high in runs for seq in range(low, high + 1)}
+
+
+def test_a_fresh_batch_is_appended_and_the_next_seq_told(redis_url: str, valkey: "redis.Redis") -> None:
+    published = with_publisher(
+        redis_url, lambda publisher: publisher.publish(b"payload", device=1, runs=[(1, 3)], replay_key=b"a" * 16)
+    )
+    assert published == Published(published.entry, False, [], 4, 3)
+    assert valkey.xrange(SCANS) == [(published.entry.encode(), {b"e": b"payload"})]
+
+
+def test_an_exact_replay_is_not_appended_again(redis_url: str, valkey: "redis.Redis") -> None:
+    async def twice(publisher: Publisher) -> Published:
+        await publisher.publish(b"payload", device=1, runs=[(1, 3)], replay_key=b"a" * 16)
+        return await publisher.publish(b"payload", device=1, runs=[(1, 3)], replay_key=b"a" * 16)
+
+    assert with_publisher(redis_url, twice) == Published("", True, [], 4, 3)
+    assert valkey.xlen(SCANS) == 1
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(batches=st.lists(st.sets(st.integers(1, 60), min_size=1), min_size=1, max_size=8))
+def test_the_account_of_seen_seqs_is_a_set(redis_url: str, batches: list[set[int]]) -> None:
+    async def publish_all(publisher: Publisher) -> list[Published]:
+        return [
+            await publisher.publish(b"x", device=5, runs=runs_of(batch), replay_key=number.to_bytes(16))
+            for number, batch in enumerate(batches)
+        ]
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    seen: set[int] = set()
+    for batch, published in zip(batches, with_publisher(redis_url, publish_all), strict=True):
+        assert expand(published.known) == batch & seen
+        seen |= batch
+        assert published.next_seq == min(set(range(1, 62)) - seen)
+        assert published.seen_to == max(seen)
+
+
+def test_concurrent_batches_each_get_their_own_answer(redis_url: str, valkey: "redis.Redis") -> None:
+    async def many(publisher: Publisher) -> list[Published]:
+        return await asyncio.gather(
+            *(
+                publisher.publish(b"x", device=device, runs=[(1, device)], replay_key=device.to_bytes(16))
+                for device in range(1, 600)
+            )
+        )
+
+    answers = with_publisher(redis_url, many)
+    assert [answer.next_seq for answer in answers] == [device + 1 for device in range(1, 600)]
+    assert valkey.xlen(SCANS) == 599
+
+
+def test_a_full_stream_takes_nothing_until_the_sink_has_committed(redis_url: str, valkey: "redis.Redis") -> None:
+    sink = ScanStream(valkey, owner="me")
+    assert sink.claim(10)
+
+    async def fill(publisher: Publisher) -> None:
+        first = await publisher.publish(b"x" * 60, device=1, runs=[(1, 1)], replay_key=bytes(16))
+        await publisher.publish(b"x" * 60, device=1, runs=[(2, 2)], replay_key=b"b" * 16)
+        with pytest.raises(StreamFull):
+            await publisher.publish(b"x", device=1, runs=[(3, 3)], replay_key=b"c" * 16)
+        assert await publisher.waiting_bytes() == 120
+        sink.commit(FrozenRange(first.entry, first.entry, 0, 1), rows=1, size=60)
+        await publisher.publish(b"x", device=1, runs=[(3, 3)], replay_key=b"c" * 16)
+
+    with_publisher(redis_url, fill, bytes_max=100)
+
+
+def test_a_dead_server_is_told_and_a_restarted_one_is_used_again(valkey_server: EmbeddedValkey, redis_url: str) -> None:
+    async def scenario(publisher: Publisher) -> Published:
+        await publisher.publish(b"x", device=1, runs=[(1, 1)], replay_key=bytes(16))
+        valkey_server.kill()
+        with pytest.raises(StreamDown):
+            await publisher.publish(b"y", device=1, runs=[(2, 2)], replay_key=b"b" * 16)
+        valkey_server.start()
+        return await publisher.publish(b"z", device=1, runs=[(2, 2)], replay_key=b"c" * 16)
+
+    # The batch acknowledged before the crash is still known: it was on disk.
+    assert with_publisher(redis_url, scenario).next_seq == 3
+
+
+def test_only_the_owner_may_move_the_cursor(valkey: "redis.Redis") -> None:
+    first, second = ScanStream(valkey, owner="first"), ScanStream(valkey, owner="second")
+    assert first.claim(60)
+    assert not second.claim(60)
+    frozen = FrozenRange("1-0", "2-0", 0, 5)
+    with pytest.raises(NotTheOwner):
+        second.freeze(frozen)
+    first.freeze(frozen)
+    assert second.state().frozen == frozen
+    first.release()
+    assert second.claim(60)
+    with pytest.raises(NotTheOwner):
+        first.commit(frozen, rows=1, size=1)
+    second.commit(frozen, rows=3, size=10)
+    state = second.state()
+    assert (state.cursor, state.received, state.rows, state.frozen) == ("2-0", 5, 3, None)
+
+
+def test_no_promise_while_an_entry_waits(valkey: "redis.Redis") -> None:
+    sink = ScanStream(valkey, owner="me")
+    sink.claim(60)
+    entry = valkey.xadd(SCANS, {"e": b"x"})
+    assert isinstance(entry, bytes)
+    assert sink.promise("0-0") == 0
+    promised = sink.promise(entry.decode())
+    assert promised >= int(entry.split(b"-")[0]) - 1
+    assert sink.state().received == promised
+
+
+def test_runs_parse() -> None:
+    assert parse_runs("") == []
+    assert parse_runs("1-3,5-5") == [(1, 3), (5, 5)]
