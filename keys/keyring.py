@@ -1,0 +1,143 @@
+"""The keyring: devices, their keys, and what was revoked, folded from control events."""
+
+from typing import Final
+
+import msgspec
+
+from events.control import (
+    CodeRevoked,
+    CodesRevoked,
+    DeviceEnrolled,
+    DeviceKeyAdded,
+    DeviceKeyRetired,
+    DeviceKeyRevoked,
+    Recorded,
+)
+from events.devices import Device, DeviceKey
+from keys.codes import PersonCode
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """A key cannot be trusted from `revoked_from` on, as the control stream took in at `recorded`. Both in ms."""
+
+    recorded: int
+    revoked_from: int
+
+
+class Keyring:
+    """A fold of the control stream, in memory, for one thread.
+
+    Applying an event again changes nothing: a process may replay what it has seen. Of several revocations of one
+    key the earliest `revoked_from` known at the moment asked about counts, and nothing takes one back: an
+    innocent device gets a new key.
+    """
+
+    def __init__(self) -> None:
+        self._devices: Final[dict[str, Device]] = {}
+        self._id_by_number: Final[dict[int, str]] = {}
+        self._keys: Final[dict[str, DeviceKey]] = {}
+        self._keyids: Final[dict[str, list[str]]] = {}
+        self._revocations: Final[dict[tuple[str, int], list[Revocation]]] = {}
+        self._revoked_codes: Final[set[bytes]] = set()
+        self._issued_before: Final[dict[bytes, int]] = {}
+
+    def apply(self, recorded: Recorded) -> None:
+        """Takes in one event of the stream; what does not concern devices, keys or codes is passed over."""
+        match recorded.event:
+            case DeviceEnrolled(device=device):
+                self._devices[device.id] = device
+                self._id_by_number[device.number] = device.id
+            case DeviceKeyAdded(key=key):
+                self._add(key, recorded.at)
+            case DeviceKeyRetired(device=device_id, key=number, valid_to=valid_to):
+                self._retire(device_id, number, valid_to)
+            case DeviceKeyRevoked(device=device_id, key=number, revoked_from=revoked_from):
+                self._revoke(device_id, number, Revocation(recorded.at, revoked_from))
+            case CodeRevoked(code=code):
+                self._revoked_codes.add(bytes.fromhex(code))
+            case CodesRevoked(subject=subject, issued_before=issued_before):
+                pseudonym = bytes.fromhex(subject)
+                self._issued_before[pseudonym] = max(issued_before, self._issued_before.get(pseudonym, 0))
+
+    def _add(self, key: DeviceKey, recorded_at: int) -> None:
+        # A key number is given once: a second key under it would void the proof of all that the first one signed.
+        if key.keyid in self._keys:
+            return
+        self._keys[key.keyid] = msgspec.structs.replace(key, revoked_from=None)
+        self._keyids.setdefault(key.device, []).append(key.keyid)
+        if key.revoked_from is not None:
+            self._revoke(key.device, key.key, Revocation(recorded_at, key.revoked_from))
+        self._mark_revoked(key.device, key.key)
+
+    def _retire(self, device_id: str, number: int, valid_to: int) -> None:
+        keyid = f"{device_id}.{number}"
+        key = self._keys.get(keyid)
+        if key is not None:
+            self._keys[keyid] = msgspec.structs.replace(key, valid_to=valid_to)
+
+    def _revoke(self, device_id: str, number: int, revocation: Revocation) -> None:
+        revocations = self._revocations.setdefault((device_id, number), [])
+        if revocation not in revocations:
+            revocations.append(revocation)
+        self._mark_revoked(device_id, number)
+
+    def _mark_revoked(self, device_id: str, number: int) -> None:
+        """Writes the earliest revocation into the key, whichever of the two came first."""
+        key = self._keys.get(f"{device_id}.{number}")
+        revocations = self._revocations.get((device_id, number))
+        if key is not None and revocations:
+            earliest = min(revocation.revoked_from for revocation in revocations)
+            self._keys[key.keyid] = msgspec.structs.replace(key, revoked_from=earliest)
+
+    def key(self, keyid: str) -> DeviceKey | None:
+        """The key that a signature names, whether usable or not."""
+        return self._keys.get(keyid)
+
+    def usable(self, key: DeviceKey, now_ms: int) -> bool:
+        """Whether a request that comes in at `now_ms` may be signed with the key."""
+        in_force = key.valid_from <= now_ms and (key.valid_to is None or now_ms < key.valid_to)
+        return in_force and (key.revoked_from is None or now_ms < key.revoked_from)
+
+    def device(self, device_id: str) -> Device | None:
+        """The device as last enrolled."""
+        return self._devices.get(device_id)
+
+    def device_by_number(self, number: int) -> Device | None:
+        """The device that the log's rows call by this number."""
+        device_id = self._id_by_number.get(number)
+        return None if device_id is None else self._devices[device_id]
+
+    def devices(self) -> list[Device]:
+        """Every device, by number."""
+        return sorted(self._devices.values(), key=lambda device: device.number)
+
+    def keys_of(self, device_id: str) -> list[DeviceKey]:
+        """A device's keys, by number."""
+        keys = [self._keys[keyid] for keyid in self._keyids.get(device_id, [])]
+        return sorted(keys, key=lambda key: key.key)
+
+    def code_revoked(self, code: PersonCode) -> bool:
+        """Whether the code itself, or all that its subject held when it was issued, is revoked."""
+        return code.code in self._revoked_codes or code.issued < self._issued_before.get(code.subject, 0)
+
+    def quarantined(self, device_number: int, key: int, received: int, as_of: int) -> bool:
+        """Whether what the log received at `received` (ms) under this key is not to be trusted, as known at `as_of`."""
+        device_id = self._id_by_number.get(device_number)
+        if device_id is None:
+            return False
+        return any(
+            revocation.recorded <= as_of and revocation.revoked_from <= received
+            for revocation in self._revocations.get((device_id, key), ())
+        )
+
+    def revocations_as_of(self, as_of: int) -> dict[tuple[int, int], int]:
+        """(device number, key) → the earliest `revoked_from` (ms) that was recorded by `as_of`."""
+        earliest: dict[tuple[int, int], int] = {}
+        for number, device_id in self._id_by_number.items():
+            for keyid in self._keyids.get(device_id, ()):
+                key = self._keys[keyid].key
+                for revocation in self._revocations.get((device_id, key), ()):
+                    if revocation.recorded <= as_of:
+                        known = earliest.get((number, key), revocation.revoked_from)
+                        earliest[number, key] = min(known, revocation.revoked_from)
+        return earliest
