@@ -9,7 +9,7 @@ from msgspec import Meta
 from events.devices import Pseudonym
 from events.scans import AtMs
 
-CaseId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
+CaseId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$(?!\n)")]
 
 
 class SubjectKind(enum.StrEnum):

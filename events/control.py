@@ -52,7 +52,7 @@ class DeviceKeyRevoked(msgspec.Struct, frozen=True, tag="device-key-revoked.v1")
 class CodeRevoked(msgspec.Struct, frozen=True, tag="code-revoked.v1"):
     """A personal code was lost or photographed. `code` is its id: its nonce, 24 hex digits."""
 
-    code: Annotated[str, Meta(pattern=r"^[0-9a-f]{24}$")]
+    code: Annotated[str, Meta(pattern=r"^[0-9a-f]{24}$(?!\n)")]
 
 
 class CodesRevoked(msgspec.Struct, frozen=True, tag="codes-revoked.v1"):

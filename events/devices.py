@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from events.places import PlaceId
 
-DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$")]
-Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$", description="A subject's stable pseudonym")]
+DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$(?!\n)")]
+Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="A subject's stable pseudonym")]
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-PlaceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$")]
-AreaCode = Annotated[str, Meta(pattern=r"^[0-9]{1,5}$")]
+PlaceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$(?!\n)")]
+AreaCode = Annotated[str, Meta(pattern=r"^[0-9]{1,5}$(?!\n)")]
 
 MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3_600

@@ -63,6 +63,50 @@ class Scanner:
         return headers, body
 
 
+class Client:
+    """Kept connections of one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings: Final = settings
+        self._connections: dict[str, http.client.HTTPConnection] = {}
+
+    def post(self, headers: dict[str, str], body: bytes) -> Receipt:
+        """Send until the server has answered for the batch, as a scanner does."""
+        for _ in range(RETRIES_MAX):
+            try:
+                status, answer = self.ask(self._settings.ingest, "POST", "/v1/scans", body, headers)
+            except (OSError, http.client.HTTPException):
+                status, answer = 0, b""
+            if status in {200, 202}:
+                return codec.from_json(answer, Receipt)
+            if status not in {0, 401, 503}:
+                raise AssertionError(f"{status}: {answer.decode()}")
+            time.sleep(RETRY_SECONDS)
+        raise AssertionError(f"the edge did not take the batch: {status} {answer.decode()}")
+
+    def ask(self, base: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """One HTTP exchange over a kept connection."""
+        connection = self._connections.get(base)
+        if connection is None:
+            parts = urlsplit(base)
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=REQUEST_SECONDS_MAX)
+            self._connections[base] = connection
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            del self._connections[base]
+            raise
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+
 class System:
     """An embedded system on free ports in a directory of its own; a context manager."""
 
@@ -77,7 +121,7 @@ class System:
         self.settings: Final = Settings.from_environment(environment | settings)
         self.embedded: Final = Embedded(self.settings)
         self._redis: redis.Redis | None = None
-        self._connections: dict[str, http.client.HTTPConnection] = {}
+        self.client: Final = Client(self.settings)
 
     def __enter__(self) -> Self:
         self.embedded.start()
@@ -87,8 +131,7 @@ class System:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for connection in self._connections.values():
-            connection.close()
+        self.client.close()
         if self._redis is not None:
             self._redis.close()
         self.embedded.stop()
@@ -126,20 +169,6 @@ class System:
             self.secrets, subject, vehicle=False, issued=issued, expires=expires, nonce=os.urandom(12)
         )
 
-    def post(self, headers: dict[str, str], body: bytes) -> Receipt:
-        """Send until the server has answered for the batch, as a scanner does."""
-        for _ in range(RETRIES_MAX):
-            try:
-                status, answer = self.ask(self.settings.ingest, "POST", "/v1/scans", body, headers)
-            except (OSError, http.client.HTTPException):
-                status, answer = 0, b""
-            if status in {200, 202}:
-                return codec.from_json(answer, Receipt)
-            if status not in {0, 401, 503}:
-                raise AssertionError(f"{status}: {answer.decode()}")
-            time.sleep(RETRY_SECONDS)
-        raise AssertionError(f"the edge did not take the batch: {status} {answer.decode()}")
-
     def trace(self, question: dict[str, Any]) -> Any:
         """The answer to a question, as JSON."""
         body = codec.to_json(question | {"purpose": "testing the journey"})
@@ -150,25 +179,9 @@ class System:
     def api(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         """One request of the operator."""
         known = {"Authorization": f"Bearer {self.embedded.token}", "Content-Type": "application/json"}
-        return self.ask(self.settings.api, method, path, body, known | headers)
+        return self.client.ask(self.settings.api, method, path, body, known | headers)
 
     def await_log(self) -> None:
         """Return when everything posted so far is in the read models."""
         now = int(time.time() * 1000)
         assert Watermarks(self.redis).wait("read-models", now, REQUEST_SECONDS_MAX) is not None
-
-    def ask(self, base: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """One HTTP exchange over a kept connection."""
-        connection = self._connections.get(base)
-        if connection is None:
-            parts = urlsplit(base)
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=REQUEST_SECONDS_MAX)
-            self._connections[base] = connection
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            del self._connections[base]
-            raise

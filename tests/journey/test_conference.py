@@ -44,7 +44,7 @@ def test_every_trace_of_the_conference_equals_the_truth(shared: Path, tmp_path: 
             scan = Scan(seq=seqs[place], at=at * 1000 + shift, kind=Kind(kind), code=codes[person])
             by_day[place, scan.at // DAY_MS].append(scan)
 
-        requests = []
+        requests: list[tuple[str, list[Scan]]] = []
         for (place, _), scans in by_day.items():
             rng.shuffle(scans)
             batches = [scans[start : start + BATCH_SCANS] for start in range(0, len(scans), BATCH_SCANS)]
@@ -53,7 +53,7 @@ def test_every_trace_of_the_conference_equals_the_truth(shared: Path, tmp_path: 
         rng.shuffle(requests)
         accepted = duplicate = 0
         for place, batch in requests:
-            receipt = system.post(*scanners[place].request(batch))
+            receipt = system.client.post(*scanners[place].request(batch))
             accepted, duplicate = accepted + receipt.accepted, duplicate + receipt.duplicate
             assert receipt.refused == 0
         posted = time.monotonic()
