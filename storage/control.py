@@ -37,11 +37,17 @@ class ControlLog:
         return self.append_all([event])[0]
 
     def append_all(self, events: list[ControlEvent]) -> list[Recorded]:
-        """Make events durable in one round trip, in order."""
+        """Make events durable in one round trip, in order.
+
+        Raises `msgspec.ValidationError` for an event that breaks its own limits: every process would fail to replay it.
+        """
+        encoded = [codec.to_json(event) for event in events]
+        for text in encoded:
+            codec.control_from_json(text)
         try:
             pipeline = self._redis.pipeline(transaction=False)
-            for event in events:
-                pipeline.xadd(CONTROL_STREAM, {b"e": codec.to_json(event)})
+            for text in encoded:
+                pipeline.xadd(CONTROL_STREAM, {b"e": text})
             return [
                 Recorded(_entry_ms(entry), event)
                 for entry, event in zip(cast(list[bytes], pipeline.execute()), events, strict=True)
@@ -76,9 +82,13 @@ class ControlLog:
 class ControlFollower:
     """Replays the control stream into a callback, then follows it in a thread until stopped."""
 
-    def __init__(self, client: "redis.Redis", on_event: OnEvent) -> None:
+    def __init__(
+        self, client: "redis.Redis", on_event: OnEvent, on_failure: Callable[[Exception], None] | None = None
+    ) -> None:
+        """`on_failure` is told why the thread ended before it was stopped: an event that cannot be read or applied."""
         self._redis: Final = client
         self._on_event: Final = on_event
+        self._on_failure: Final = on_failure
         self._stopped: Final = threading.Event()
         self._moved: Final = threading.Condition()
         self._thread: Final = threading.Thread(target=self._follow, name="control-follower", daemon=True)
@@ -100,6 +110,14 @@ class ControlFollower:
             return self._moved.wait_for(lambda: _entry_ms(self.position) >= recorded_at, timeout_seconds)
 
     def _follow(self) -> None:
+        try:
+            self._follow_until_stopped()
+        except Exception as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
+
+    def _follow_until_stopped(self) -> None:
         while not self._stopped.is_set():
             try:
                 answer = self._redis.xread({CONTROL_STREAM: self.position}, block=FOLLOW_BLOCK_MS)

@@ -9,7 +9,9 @@
 --
 -- The account is "runs|replay keys": the seen seqs as runs, lowest first, and the latest signatures, newest first.
 
-local RUNS_MAX = 256   -- beyond it the lowest gap is forgotten: an account is a hint, the log is the truth
+-- A device that uploads in wild disorder leaves many runs. Beyond this many the shortest is forgotten, so that its
+-- seqs may be asked for again but none is ever called a duplicate that is not. The log is the truth.
+local RUNS_MAX = 512
 local REPLAYS_MAX = 8
 
 local function parse(text)
@@ -55,8 +57,11 @@ local function union(a, b)
     end
   end
   while #all > RUNS_MAX do
-    all[2][1] = all[1][1]
-    table.remove(all, 1)
+    local shortest = 1
+    for k = 2, #all - 1 do
+      if all[k][2] - all[k][1] < all[shortest][2] - all[shortest][1] then shortest = k end
+    end
+    table.remove(all, shortest)
   end
   return all
 end

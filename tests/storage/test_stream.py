@@ -148,3 +148,16 @@ def test_no_promise_while_an_entry_waits(valkey: "redis.Redis") -> None:
 def test_runs_parse() -> None:
     assert parse_runs("") == []
     assert parse_runs("1-3,5-5") == [(1, 3), (5, 5)]
+
+
+def test_an_account_in_wild_disorder_forgets_but_never_lies(redis_url: str) -> None:
+    async def scattered(publisher: Publisher) -> list[Published]:
+        odd = [(seq, seq) for seq in range(1, 1401, 2)]
+        first = await publisher.publish(b"x", device=1, runs=odd, replay_key=b"a" * 16)
+        even = [(seq, seq) for seq in range(2, 1401, 2)]
+        second = await publisher.publish(b"y", device=1, runs=even, replay_key=b"b" * 16)
+        return [first, second]
+
+    first, second = with_publisher(redis_url, scattered)
+    assert (first.known, first.seen_to) == ([], 1399)
+    assert (second.known, second.seen_to) == ([], 1400)
