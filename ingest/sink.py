@@ -30,6 +30,7 @@ from events import codec
 from events.scans import HOW_NUMBER, KIND_NUMBER, LOG_ROW, RECEIVED_OFFSET, REFUSAL_NUMBER, REFUSED_ROW, Entry
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
+from storage.patience import Patience
 from storage.stream import FrozenRange, NotTheOwner, ScanStream
 from storage.watermarks import Watermark, Watermarks
 
@@ -92,16 +93,16 @@ class Sink:
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down, and another sink that owns the partition."""
+        patience = Patience(log, self._limits.retry_seconds)
         while not stop.is_set():
             try:
                 self.step()
-            except NotTheOwner:
+                patience.over()
+            except NotTheOwner as error:
                 self._claimed_until = 0.0
-                log.warning("another sink owns the partition; waiting")
-                stop.wait(self._limits.retry_seconds)
+                patience.wait(stop, error)
             except (StoreDown, StreamDown) as error:
-                log.warning("sink waits: %s: %s", type(error).__name__, error)
-                stop.wait(self._limits.retry_seconds)
+                patience.wait(stop, error)
         try:
             self._stream.release()
         except StreamDown:
@@ -132,7 +133,7 @@ class Sink:
         if time.monotonic() < self._claimed_until - self._limits.lease_seconds / 2:
             return
         if not self._stream.claim(self._limits.lease_seconds):
-            raise NotTheOwner
+            raise NotTheOwner("another sink has the partition until its lease ends")
         self._claimed_until = time.monotonic() + self._limits.lease_seconds
         self._on_step("claimed")
 

@@ -18,6 +18,7 @@ from projections.scans_by_subject import SCANS_BY_SUBJECT
 from projections.spans import span_end, span_rows
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
+from storage.patience import Patience
 from storage.rebuilds import Rebuilds
 from storage.watermarks import Watermark, Watermarks
 
@@ -50,14 +51,15 @@ class Projector:
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down."""
+        patience = Patience(log, self._limits.retry_seconds)
         while not stop.is_set():
             try:
                 if not self.step() and not self.rebuild_step():
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
+                patience.over()
             except (StoreDown, StreamDown) as error:
-                log.warning("projector waits: %s: %s", type(error).__name__, error)
                 self._done = None
-                stop.wait(self._limits.retry_seconds)
+                patience.wait(stop, error)
 
     def step(self) -> bool:
         """Fold in what the log has more than the read models. False where it has nothing."""

@@ -4,6 +4,7 @@ One client per thread: a client is one session, and one that streams answers nob
 values as server-side parameters (`{name:Type}`), never in their text.
 """
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -19,6 +20,9 @@ CONNECT_SECONDS_MAX: Final = 5
 QUERY_SECONDS_MAX: Final = 300
 INSERT_SETTINGS: Final[dict[str, Any]] = {"async_insert": 0}
 """Version 26 inserts asynchronously by default, and would answer before the rows are on disk."""
+
+ERROR_CHARS_MAX: Final = 300
+_QUERY_ID: Final = re.compile(r"query_id=[0-9a-f-]+")
 
 Row = tuple[Any, ...]
 """One row of an answer; each query's caller turns it into a struct at once."""
@@ -100,7 +104,14 @@ class Store:
         client: Client | None = getattr(self._clients, "client", None)
         if client is not None and not self._url.startswith("chdb:") and not isinstance(error, ClickHouseError):
             del self._clients.client
-        return StoreDown(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        if "UNKNOWN_TABLE" in str(error):
+            return StoreDown("a table is missing: run truyvet migrate")
+        return StoreDown(f"{type(error).__name__}: {_first_words(str(error))}")
+
+
+def _first_words(message: str) -> str:
+    """The part of an engine's message that says what is wrong, without the statement and its values."""
+    return _QUERY_ID.sub("", message.splitlines()[0])[:ERROR_CHARS_MAX] if message else ""
 
 
 def _connect(url: str, database: str) -> Client:

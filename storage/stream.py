@@ -272,7 +272,7 @@ class ScanStream:
             return ask()
         except redis.ResponseError as error:
             if "NOTOWNER" in str(error):
-                raise NotTheOwner from error
+                raise NotTheOwner("another sink has taken the partition over") from error
             raise StreamDown(type(error).__name__) from error
         except redis.RedisError as error:
             with contextlib.suppress(redis.RedisError):
