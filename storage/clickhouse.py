@@ -131,6 +131,7 @@ def _open(url: str, database: str | None) -> Client:
         connect_timeout=CONNECT_SECONDS_MAX,
         send_receive_timeout=QUERY_SECONDS_MAX,
         autogenerate_session_id=False,
+        form_encode_query_params=True,  # lists of people travel in the body: a URL is short, and ends up in logs
     )
 
 

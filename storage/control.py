@@ -109,6 +109,16 @@ class ControlFollower:
         with self._moved:
             return self._moved.wait_for(lambda: _entry_ms(self.position) >= recorded_at, timeout_seconds)
 
+    def catch_up(self, timeout_seconds: float) -> bool:
+        """Whether, within the time, everything recorded before this call has been applied here. Raises `StreamDown`."""
+        try:
+            newest = cast(list[tuple[bytes, object]], self._redis.xrevrange(CONTROL_STREAM, count=1))
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        goal = _entry_order(newest[0][0].decode()) if newest else (0, 0)
+        with self._moved:
+            return self._moved.wait_for(lambda: _entry_order(self.position) >= goal, timeout_seconds)
+
     def _follow(self) -> None:
         try:
             self._follow_until_stopped()
@@ -163,6 +173,11 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
 
 def _recorded(entry: bytes, fields: dict[bytes, bytes]) -> tuple[str, Recorded]:
     return entry.decode(), Recorded(_entry_ms(entry), codec.control_from_json(fields[b"e"]))
+
+
+def _entry_order(entry: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence)
 
 
 def _entry_ms(entry: bytes | str) -> int:

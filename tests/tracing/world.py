@@ -1,0 +1,179 @@
+"""A world in the real read models: places and devices registered, scans delivered, questions asked."""
+
+import itertools
+import random
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+from events.cases import Case
+from events.control import CaseConfirmed, DeviceEnrolled, DeviceKeyAdded, DeviceKeyRevoked, PlaceRegistered, Recorded
+from events.devices import Device, DeviceKey
+from events.places import Place
+from events.scans import KIND_NUMBER
+from storage.clickhouse import Store
+from storage.watermarks import Name, Watermark
+from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
+from tracing.answer import Answer, Tracer
+from tracing.question import Index, Question
+from tracing.registry import Registry
+
+SUBJECT_ROW: Final = struct.Struct("<16sqIQHIbq")
+PLACE_HOUR_ROW: Final = struct.Struct("<Q16sqIQHbq")
+HOUR_MS: Final = 3_600_000
+FOREVER: Final = 2**62
+DEVICE_KEY: Final = 1
+
+_tokens = itertools.count()
+
+
+class CaughtUp:
+    """Read models that have everything, as far as `received`."""
+
+    def __init__(self, received: int = FOREVER) -> None:
+        self.received = received
+
+    def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
+        assert name == "read-models"
+        return Watermark(self.received, 0) if received <= self.received else None
+
+
+def pseudonym(name: str) -> str:
+    """A short name as a pseudonym that sorts as the name does."""
+    return name.encode().hex().ljust(32, "0")
+
+
+def name_of(subject: str) -> str:
+    """The short name again."""
+    return bytes.fromhex(subject).rstrip(b"\0").decode()
+
+
+class World:
+    """A registry and two read models. What is delivered twice lies in them twice, as it may until parts merge."""
+
+    def __init__(self, store: Store, places: Iterable[Place]) -> None:
+        self.store: Final = store
+        self.registry: Final = Registry()
+        self.watermarks: Final = CaughtUp()
+        self.now = FOREVER
+        self._places: Final[dict[str, int]] = {}
+        self._devices: Final[dict[str, int]] = {}
+        for table in ("scans_by_subject", "scans_by_place_hour"):
+            store.command(f"TRUNCATE TABLE {table}")
+        for place in places:
+            self.register(place, 0)
+
+    def register(self, place: Place, at: int) -> None:
+        """A version of a place, recorded at `at` (ms)."""
+        self._places[place.id] = place.number
+        self.registry.apply(Recorded(at, PlaceRegistered(place)))
+
+    def confirm(self, case: Case, at: int) -> None:
+        """A version of a case, recorded at `at` (ms)."""
+        self.registry.apply(Recorded(at, CaseConfirmed(case)))
+
+    def revoke(self, device: str, revoked_from: int, at: int) -> None:
+        """The device's key is not trusted from `revoked_from` on, as recorded at `at` (ms)."""
+        self.registry.apply(Recorded(at, DeviceKeyRevoked(device, DEVICE_KEY, revoked_from)))
+
+    def deliver(self, deliveries: Iterable[CaseScan]) -> None:
+        """Put the first delivery of each scan into both read models, each row twice and in another order."""
+        scans = counted(deliveries, FOREVER)
+        for repetition in range(2):
+            random.Random(repetition).shuffle(scans)
+            self._insert("scans_by_subject", b"".join(self._subject_row(scan) for scan in scans))
+            self._insert("scans_by_place_hour", b"".join(self._place_hour_row(scan) for scan in scans))
+
+    def tracer(self) -> Tracer:
+        """Asks these read models; its clock stands at `now`."""
+        return Tracer(self.store, self.registry, self.watermarks, lambda: self.now, random.Random(1).randbytes)
+
+    def _insert(self, table: str, data: bytes) -> None:
+        self.store.insert_rowbinary(table, data, token=f"world-{next(_tokens)}")
+
+    def _subject_row(self, scan: CaseScan) -> bytes:
+        return SUBJECT_ROW.pack(
+            bytes.fromhex(pseudonym(scan.subject)),
+            scan.at,
+            self._device(scan.device),
+            scan.seq,
+            DEVICE_KEY,
+            self._places[scan.place],
+            KIND_NUMBER[scan.kind],
+            scan.received,
+        )
+
+    def _place_hour_row(self, scan: CaseScan) -> bytes:
+        return PLACE_HOUR_ROW.pack(
+            (self._places[scan.place] << 32) + scan.at // HOUR_MS,
+            bytes.fromhex(pseudonym(scan.subject)),
+            scan.at,
+            self._device(scan.device),
+            scan.seq,
+            DEVICE_KEY,
+            KIND_NUMBER[scan.kind],
+            scan.received,
+        )
+
+    def _device(self, device: str) -> int:
+        """Its number; numbers count down, so that their order is not the ids'."""
+        if device not in self._devices:
+            self._devices[device] = number = 1_000 - len(self._devices)
+            key = DeviceKey(device=device, key=DEVICE_KEY, public=bytes(32), valid_from=0)
+            self.registry.apply(Recorded(0, DeviceEnrolled(Device(id=device, number=number))))
+            self.registry.apply(Recorded(0, DeviceKeyAdded(key)))
+        return self._devices[device]
+
+
+def traced(store: Store, case: WorkedCase) -> dict[str, Any]:
+    """The answer through the database, in the form of the worked cases."""
+    world = World(store, place_list(case.places))
+    world.deliver(case.scans)
+    answer = world.tracer().trace(question_of(case))
+    return {"contacts": contact_rows(answer), "chain": chain_rows(answer)}
+
+
+def question_of(case: WorkedCase) -> Question:
+    """A worked case's question as the API takes it."""
+    query = case.query
+    return Question(
+        index=Index(subjects=tuple(pseudonym(name) for name in query.index)),
+        from_=query.from_,
+        to=query.to,
+        lag_seconds=query.lag_ms // 1000,
+        min_seconds=query.min_ms / 1000,
+        rule=query.rule,
+        as_of=query.as_of,
+        depth=query.depth,
+        latency_seconds=query.latency_ms // 1000,
+    )
+
+
+def contact_rows(answer: Answer) -> list[dict[str, Any]]:
+    """The contacts at depth 1 as the worked cases write them."""
+    return [
+        {
+            "subject": name_of(contact.subject),
+            "ms": contact.ms,
+            "first": contact.first,
+            "last": contact.last,
+            "encounters": [
+                {"start": one.start, "end": one.end, "place": one.place, "index": name_of(one.index)}
+                for one in contact.encounters
+            ],
+        }
+        for contact in answer.contacts
+        if contact.depth == 1
+    ]
+
+
+def chain_rows(answer: Answer) -> list[dict[str, Any]]:
+    """The chain as the worked cases write it."""
+    return [
+        {
+            name_of(contact.subject): [[name_of(edge.subject), edge.first] for edge in contact.via]
+            for contact in answer.contacts
+            if contact.depth == depth
+        }
+        for depth in range(1, answer.question.depth + 1)
+    ]
