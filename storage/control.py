@@ -102,7 +102,11 @@ class ControlFollower:
     def stop(self) -> None:
         """End the thread."""
         self._stopped.set()
-        self._thread.join()
+        self.join()
+
+    def join(self, timeout_seconds: float | None = None) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join(timeout_seconds)
 
     def wait_for(self, recorded_at: int, timeout_seconds: float) -> bool:
         """Whether, within the time, an event recorded at that ms or later has been applied here."""

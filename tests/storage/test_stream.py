@@ -103,7 +103,10 @@ def test_a_full_stream_takes_nothing_until_the_sink_has_committed(redis_url: str
     with_publisher(redis_url, fill, bytes_max=100)
 
 
-def test_a_dead_server_is_told_and_a_restarted_one_is_used_again(valkey_server: EmbeddedValkey, redis_url: str) -> None:
+def test_a_dead_server_is_told_and_a_restarted_one_is_used_again(valkey_server: EmbeddedValkey) -> None:
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+
     async def scenario(publisher: Publisher) -> Published:
         await publisher.publish(b"x", device=1, runs=[(1, 1)], replay_key=bytes(16))
         valkey_server.kill()
@@ -113,7 +116,7 @@ def test_a_dead_server_is_told_and_a_restarted_one_is_used_again(valkey_server: 
         return await publisher.publish(b"z", device=1, runs=[(2, 2)], replay_key=b"c" * 16)
 
     # The batch acknowledged before the crash is still known: it was on disk.
-    assert with_publisher(redis_url, scenario).next_seq == 3
+    assert with_publisher(valkey_server.url, scenario).next_seq == 3
 
 
 def test_only_the_owner_may_move_the_cursor(valkey: "redis.Redis") -> None:
