@@ -14,10 +14,11 @@ from tracing.chain import Edge, Link, Source, chain
 from tracing.overlap import Contact, Encounter, Occupancy, Presence, contacts, presences
 from tracing.question import Question, ResolvedQuestion, check_window, refuse, resolve
 from tracing.reading import Reading
-from tracing.registry import Registry
+from tracing.registry import CaughtUp, Registry
 from tracing.stays import Stay
 
 READ_MODELS_WAIT_SECONDS_MAX: Final = 10.0
+REGISTRY_WAIT_SECONDS_MAX: Final = 5.0
 ID_BYTES: Final = 16
 
 
@@ -87,15 +88,18 @@ class Tracer:
 
     def __init__(
         self,
+        *,
         store: Store,
         registry: Registry,
+        caught_up: CaughtUp,
         watermarks: ReadModels,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
     ) -> None:
-        """`clock` gives Unix ms, `random` that many random bytes."""
+        """`clock` gives Unix ms, `random` that many random bytes; `caught_up` belongs to what feeds the registry."""
         self._store: Final = store
         self._registry: Final = registry
+        self._caught_up: Final = caught_up
         self._watermarks: Final = watermarks
         self._clock: Final = clock
         self._random: Final = random
@@ -106,6 +110,7 @@ class Tracer:
         Raises `ProblemError` (QUESTION_INVALID, SUBJECT_UNKNOWN, BEHIND), `StoreDown` and `StreamDown`.
         """
         asked_at = self._clock()
+        self._know_registry()
         resolved = resolve(question, self._registry.case_as_of, asked_at)
         read_to = self._read_to(resolved.as_of)
         search = _Search(self._store, self._registry, resolved)
@@ -138,10 +143,16 @@ class Tracer:
             refuse("as_of lies in the future", "/as_of")
         check_window(from_ms, to_ms, "/to")
         moment = now if as_of is None else as_of
+        self._know_registry()
         self._read_to(moment)
         reading = Reading(self._store, self._registry, as_of=moment, until=to_ms)
         reading.load([subject])
         return [stay for stay in reading.stays[subject] if stay.start < to_ms and stay.end > from_ms]
+
+    def _know_registry(self) -> None:
+        """Wait until places, cases and revocations recorded by now are known: asking again must change nothing."""
+        if not self._caught_up(REGISTRY_WAIT_SECONDS_MAX):
+            raise ProblemError(BEHIND.problem("The registry has not caught up with the control stream."))
 
     def _read_to(self, as_of: int) -> int:
         """Wait until the read models hold everything received by `as_of`.

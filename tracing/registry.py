@@ -6,7 +6,7 @@ A trace as of T sees the places as they were registered at T, so that a dwell ch
 import logging
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -27,6 +27,9 @@ from keys.keyring import Keyring
 
 PLACE_TREES_KEPT: Final = 4
 """Trees of past moments stay in memory this many at a time; a tree of a whole country takes about a second to build."""
+
+CaughtUp = Callable[[float], bool]
+"""Whether, within these seconds, everything that the control stream held at the call is in the registry."""
 
 log = logging.getLogger(__name__)
 

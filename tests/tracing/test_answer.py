@@ -1,6 +1,5 @@
 """Answers through the real read models: their evidence, their cut-off, and that they can be had again."""
 
-import random
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from storage.watermarks import Watermark, Watermarks
 from tests.tracing.cases import CaseScan
 from tests.tracing.world import World, name_of, pseudonym
 from tracing import queries, reading
-from tracing.answer import READ_MODELS_WAIT_SECONDS_MAX, Answer, Tracer
+from tracing.answer import READ_MODELS_WAIT_SECONDS_MAX, Answer
 from tracing.question import Index, Question
 from tracing.stays import EntryKnown, ExitKnown, Stay
 
@@ -120,9 +119,7 @@ def test_asked_twice_as_of_one_moment_it_answers_the_same_to_the_byte(world: Wor
     assert met(before) == [("a", 30)]
     world.now = T0 + 2 * DAY
     world.watermarks.received = world.now
-    again = Tracer(world.store, world.registry, world.watermarks, lambda: world.now, random.Random(2).randbytes).trace(
-        about("f", as_of=noon)
-    )
+    again = world.tracer_awaiting(world.watermarks, seed=2).trace(about("f", as_of=noon))
     assert again.id != before.id
     assert again.asked_at != before.asked_at
     assert again.fingerprint == before.fingerprint
@@ -252,7 +249,7 @@ def test_stays_of_a_subject(world: World) -> None:
 def test_an_answer_waits_for_the_read_models(world: World, valkey: "redis.Redis") -> None:
     world.deliver([*visit("f", 0, 60), *visit("a", 0, 60)])
     watermarks = Watermarks(valkey)
-    tracer = Tracer(world.store, world.registry, watermarks, lambda: world.now, random.Random(1).randbytes)
+    tracer = world.tracer_awaiting(watermarks, seed=1)
     watermarks.publish("read-models", Watermark(world.now + 5_000, 4))
     answer = tracer.trace(about("f"))
     assert met(answer) == [("a", 60)]

@@ -14,7 +14,7 @@ from events.scans import KIND_NUMBER
 from storage.clickhouse import Store
 from storage.watermarks import Name, Watermark
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
-from tracing.answer import Answer, Tracer
+from tracing.answer import Answer, ReadModels, Tracer
 from tracing.question import Index, Question
 from tracing.registry import Registry
 
@@ -86,7 +86,18 @@ class World:
 
     def tracer(self) -> Tracer:
         """Asks these read models; its clock stands at `now`."""
-        return Tracer(self.store, self.registry, self.watermarks, lambda: self.now, random.Random(1).randbytes)
+        return self.tracer_awaiting(self.watermarks, seed=1)
+
+    def tracer_awaiting(self, watermarks: ReadModels, *, seed: int) -> Tracer:
+        """The same with other watermarks, and ids of another seed."""
+        return Tracer(
+            store=self.store,
+            registry=self.registry,
+            caught_up=lambda seconds: True,
+            watermarks=watermarks,
+            clock=lambda: self.now,
+            random=random.Random(seed).randbytes,
+        )
 
     def _insert(self, table: str, data: bytes) -> None:
         self.store.insert_rowbinary(table, data, token=f"world-{next(_tokens)}")

@@ -1,0 +1,317 @@
+"""Devices and their keys: list, read, enrol, rotate, revoke. Private keys never come here."""
+
+import heapq
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import FromPath, RawBody
+from msgspec import Meta
+
+from events import problems
+from events.devices import Device, DeviceId, DeviceKey, Pseudonym
+from events.places import PlaceId
+from events.problems import ProblemError
+from events.scans import AtMs
+from keys import enrolment
+from keys.enrolment import EnrolmentRefused
+from tracing.access import Permission
+from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
+from tracing.decoding import decode_body, decode_query
+from tracing.operation import OPERATION, Operation, Success
+from tracing.parts import Asked, Given, Parts, reply
+from tracing.routes_places import NamePart, folded
+
+OVERLAP_SECONDS_MAX: Final = 90 * 86_400
+REASON_CHARACTERS_MAX: Final = 500
+EXAMPLE_PUBLIC_KEY: Final = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+"""The first test vector of RFC 8032, section 7.1."""
+
+PublicKey = Annotated[
+    bytes,
+    Meta(
+        min_length=enrolment.PUBLIC_KEY_BYTES,
+        max_length=enrolment.PUBLIC_KEY_BYTES,
+        description="An Ed25519 public key, its 32 raw bytes in base64",
+    ),
+]
+
+
+class DeviceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device to enrol with its first key: a scanner at a `place`, or the phone of a `subject`."""
+
+    id: DeviceId
+    label: Annotated[str, Meta(max_length=200)] = ""
+    place: PlaceId | None = None
+    subject: Pseudonym | None = None
+    may_citizen_number: bool = False
+    may_subject: bool = False
+    public: PublicKey
+
+
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device's next key. The keys before it still sign for `overlap_seconds`."""
+
+    public: PublicKey
+    overlap_seconds: Annotated[int, Meta(ge=0, le=OVERLAP_SECONDS_MAX)] = enrolment.OVERLAP_SECONDS_DEFAULT
+
+
+class RevocationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From when (Unix ms, by the log's clock) a key is not to be trusted, and why (no personal data, please)."""
+
+    from_: AtMs = msgspec.field(name="from")
+    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] = ""
+
+
+class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as readers see it: for a phone it says that it is one, never whose."""
+
+    id: str
+    number: int
+    label: str
+    place: str | None
+    phone: bool
+    may_citizen_number: bool
+    may_subject: bool
+
+
+class KeyDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One key: `public` is base64; in force for `valid_from ≤ now < valid_to`; untrusted from `revoked_from` on."""
+
+    number: int
+    keyid: str
+    public: bytes
+    valid_from: int
+    valid_to: int | None
+    revoked_from: int | None
+
+
+class DeviceDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A device with all keys that it ever had, by number."""
+
+    device: DeviceSummary
+    keys: list[KeyDetail]
+
+
+class DevicesPage(msgspec.Struct, frozen=True):
+    """Devices by id; `next` is the cursor of the page after, null on the last."""
+
+    items: list[DeviceSummary]
+    next: str | None
+
+
+class DevicesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which devices to list: those that every given filter fits. `name` is searched in id and label."""
+
+    place: PlaceId | None = None
+    name: NamePart | None = None
+    limit: Limit = PAGE_ITEMS_DEFAULT
+    cursor: Cursor | None = None
+
+
+class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    after: str
+
+
+LIST: Final = Operation(
+    name="list_devices",
+    tag="Devices",
+    summary="List the devices",
+    permission=Permission.DEVICES_READ,
+    query=DevicesQuery,
+    successes=(Success(200, "A page of devices", DevicesPage),),
+)
+READ: Final = Operation(
+    name="read_device",
+    tag="Devices",
+    summary="Read a device with its keys",
+    permission=Permission.DEVICES_READ,
+    successes=(Success(200, "The device", DeviceDetail),),
+    problems=(problems.NOT_FOUND,),
+)
+ENROL: Final = Operation(
+    name="enrol_device",
+    tag="Devices",
+    summary="Enrol a device with its first key",
+    text="The device makes the key pair; only the public key comes here. The same enrolment again changes nothing.",
+    permission=Permission.DEVICES_WRITE,
+    body=DeviceRequest,
+    example=DeviceRequest(id="cho-dong-xuan-1", label="Gate 1", place="cho-dong-xuan", public=EXAMPLE_PUBLIC_KEY),
+    successes=(
+        Success(201, "The device is enrolled", DeviceDetail),
+        Success(200, "The device was enrolled so already", DeviceDetail),
+    ),
+    problems=(problems.REGISTRY_CONFLICT, problems.STREAM_DOWN),
+)
+ROTATE: Final = Operation(
+    name="rotate_key",
+    tag="Devices",
+    summary="Give a device its next key",
+    permission=Permission.DEVICES_WRITE,
+    body=KeyRequest,
+    example=KeyRequest(public=EXAMPLE_PUBLIC_KEY, overlap_seconds=86_400),
+    successes=(Success(201, "The device with its keys", DeviceDetail),),
+    problems=(problems.NOT_FOUND, problems.REGISTRY_CONFLICT, problems.STREAM_DOWN),
+)
+REVOKE: Final = Operation(
+    name="revoke_key",
+    tag="Devices",
+    summary="Revoke a device's key from a time on",
+    text=(
+        "What the log received at or after `from` under this key is quarantined: no trace as of now or later uses it."
+        " Of several revocations of a key the earliest time counts, and none can be taken back."
+    ),
+    permission=Permission.DEVICES_WRITE,
+    body=RevocationRequest,
+    example=RevocationRequest(from_=1_635_000_000_000, reason="The scanner was stolen"),
+    successes=(Success(200, "The device with its keys", DeviceDetail),),
+    problems=(problems.NOT_FOUND, problems.STREAM_DOWN),
+)
+
+
+@get("/v1/devices", opt={OPERATION: LIST}, sync_to_thread=True)
+def list_devices(request: Asked, parts: Given) -> Response[bytes]:
+    """A page of the devices that fit, by id."""
+    query = decode_query(request.query_params.multi_items(), DevicesQuery)
+    after = position_of(query.cursor, _Position).after if query.cursor is not None else ""
+    name = folded(query.name) if query.name is not None else None
+    fitting = (
+        device for device in parts.registry.keyring.devices() if device.id > after and _fits(device, query, name)
+    )
+    devices = heapq.nsmallest(query.limit + 1, fitting, key=lambda device: device.id)
+    items = [_summary(device) for device in devices[: query.limit]]
+    more = cursor_of(_Position(items[-1].id)) if len(devices) > query.limit else None
+    return reply(DevicesPage(items, more))
+
+
+@get("/v1/devices/{device_id:str}", opt={OPERATION: READ}, sync_to_thread=True)
+def read_device(device_id: FromPath[str], parts: Given) -> Response[bytes]:
+    """One device with its keys."""
+    return reply(_detail(_device(parts, device_id), parts))
+
+
+@post("/v1/devices", opt={OPERATION: ENROL}, sync_to_thread=True)
+def enrol_device(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
+    """Append the device and its first key unless the registry says the same already."""
+    asked = decode_body(body, request.headers.get("content-type", ""), DeviceRequest)
+    if (asked.place is None) == (asked.subject is None):
+        detail = "Name exactly one of place (a scanner) and subject (a phone)."
+        raise ProblemError(problems.BODY_INVALID.problem(detail, pointer="/place"))
+    with parts.registrar.lock:
+        known = parts.registry.keyring.device(asked.id)
+        if known is not None:
+            _require_same(asked, known, parts)
+            return reply(_detail(known, parts))
+        if asked.place is not None and asked.place not in parts.registry.places().by_id:
+            raise ProblemError(problems.REGISTRY_CONFLICT.problem("No place has this id.", pointer="/place"))
+        _require_trustworthy(asked.public)
+        device = _named(asked, parts.registrar.next_device_number())
+        parts.registrar.record(*enrolment.enrolled(device, asked.public, parts.clock()))
+        return reply(_detail(device, parts), 201)
+
+
+@post("/v1/devices/{device_id:str}/keys", opt={OPERATION: ROTATE}, sync_to_thread=True)
+def rotate_key(request: Asked, device_id: FromPath[str], body: RawBody, parts: Given) -> Response[bytes]:
+    """Append one more key, and the end of those before it."""
+    asked = decode_body(body, request.headers.get("content-type", ""), KeyRequest)
+    _require_trustworthy(asked.public)
+    with parts.registrar.lock:
+        device = _device(parts, device_id)
+        keys = parts.registry.keyring.keys_of(device_id)
+        try:
+            events = enrolment.rotated(keys, asked.public, parts.clock(), overlap_seconds=asked.overlap_seconds)
+        except EnrolmentRefused as error:
+            raise ProblemError(problems.REGISTRY_CONFLICT.problem(_sentence(error), pointer="/public")) from None
+        parts.registrar.record(*events)
+    return reply(_detail(device, parts), 201)
+
+
+@post(
+    "/v1/devices/{device_id:str}/keys/{number:int}/revoke",
+    opt={OPERATION: REVOKE},
+    status_code=200,
+    sync_to_thread=True,
+)
+def revoke_key(
+    request: Asked, device_id: FromPath[str], number: FromPath[int], body: RawBody, parts: Given
+) -> Response[bytes]:
+    """Append the revocation."""
+    asked = decode_body(body, request.headers.get("content-type", ""), RevocationRequest)
+    device = _device(parts, device_id)
+    key = parts.registry.keyring.key(f"{device_id}.{number}")
+    if key is None:
+        raise ProblemError(problems.NOT_FOUND.problem("The device has no key of this number."))
+    parts.registrar.record(*enrolment.revoked(key, asked.from_, asked.reason))
+    return reply(_detail(device, parts))
+
+
+def _device(parts: Parts, device_id: FromPath[str]) -> Device:
+    """The device of an id. Raises NOT_FOUND as `ProblemError`."""
+    device = parts.registry.keyring.device(device_id)
+    if device is None:
+        raise ProblemError(problems.NOT_FOUND.problem("No device has this id."))
+    return device
+
+
+def _named(asked: DeviceRequest, number: int) -> Device:
+    return Device(
+        id=asked.id,
+        number=number,
+        label=asked.label,
+        place=asked.place,
+        subject=asked.subject,
+        may_citizen_number=asked.may_citizen_number,
+        may_subject=asked.may_subject,
+    )
+
+
+def _require_same(asked: DeviceRequest, known: Device, parts: Parts) -> None:
+    """Raise REGISTRY_CONFLICT as `ProblemError` where a repeated enrolment says something else."""
+    first = parts.registry.keyring.key(f"{asked.id}.{enrolment.FIRST_KEY}")
+    if _named(asked, known.number) != known or first is None or first.public != asked.public:
+        detail = "A device of this id is enrolled with other values or another first key."
+        raise ProblemError(problems.REGISTRY_CONFLICT.problem(detail, pointer="/id"))
+
+
+def _require_trustworthy(public: bytes) -> None:
+    error = enrolment.public_key_error(public)
+    if error is not None:
+        raise ProblemError(problems.BODY_INVALID.problem(_sentence(error), pointer="/public"))
+
+
+def _sentence(reason: object) -> str:
+    text = str(reason)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _fits(device: Device, query: DevicesQuery, name: str | None) -> bool:
+    return (query.place is None or device.place == query.place) and (
+        name is None or name in folded(device.id) or name in folded(device.label)
+    )
+
+
+def _summary(device: Device) -> DeviceSummary:
+    return DeviceSummary(
+        id=device.id,
+        number=device.number,
+        label=device.label,
+        place=device.place,
+        phone=device.subject is not None,
+        may_citizen_number=device.may_citizen_number,
+        may_subject=device.may_subject,
+    )
+
+
+def _detail(device: Device, parts: Parts) -> DeviceDetail:
+    return DeviceDetail(device=_summary(device), keys=[_key(key) for key in parts.registry.keyring.keys_of(device.id)])
+
+
+def _key(key: DeviceKey) -> KeyDetail:
+    return KeyDetail(
+        number=key.key,
+        keyid=key.keyid,
+        public=key.public,
+        valid_from=key.valid_from,
+        valid_to=key.valid_to,
+        revoked_from=key.revoked_from,
+    )
