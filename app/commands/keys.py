@@ -1,0 +1,53 @@
+"""`truyvet keys`: the server's own keys."""
+
+import base64
+
+import click
+
+from app import key_file
+from app.clock import now_ms
+from app.key_watch import WATCH_SECONDS
+from app.settings import Settings
+from events import codec
+
+
+@click.group()
+def keys() -> None:
+    """Rotate the server's keys, or print the public ones, with which scanners check codes offline.
+
+    \b
+    Example:
+      truyvet keys public > issuers.json
+    """
+
+
+@keys.command()
+@click.pass_obj
+def rotate(settings: Settings) -> None:
+    """Add a generation of keys, which issues codes and seals evidence from now on. Older ones still open theirs.
+
+    Running processes notice within seconds. Back the key file up again afterwards.
+
+    \b
+    Example:
+      truyvet keys rotate
+    """
+    fresh = key_file.rotate(settings.keys_path, now_ms())
+    click.echo(f"Generation {fresh.current.kid} is current; {settings.keys_path} holds {len(fresh.generations)}.")
+    click.echo(
+        f"Wait {WATCH_SECONDS:.0f} s before you print codes, give scanners `truyvet keys public`, back the file up.",
+        err=True,
+    )
+
+
+@keys.command()
+@click.pass_obj
+def public(settings: Settings) -> None:
+    """Print the issuer's public keys as JSON: generation → 32 bytes of Ed25519 in base64. Nothing in it is secret.
+
+    \b
+    Example:
+      truyvet keys public > issuers.json && truyvet scan --issuers issuers.json --key …
+    """
+    issuers = key_file.load(settings.keys_path).issuer_public_keys()
+    click.echo(codec.to_json({str(kid): base64.b64encode(public).decode() for kid, public in issuers.items()}))

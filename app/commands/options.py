@@ -1,0 +1,31 @@
+"""Values that several commands take."""
+
+from typing import Any, Final
+
+import click
+
+from app.clock import NoTime, now_ms, time_of
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A time as people write it, as Unix ms."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Unix ms."""
+        if isinstance(value, int):
+            return value
+        try:
+            return time_of(str(value), now_ms())
+        except NoTime as error:
+            self.fail(str(error), param, ctx)
+
+
+TIME: Final = Time()
+"""`2021-10-21T08:30`, `2021-10-21`, `3d` (ago), `now`, or Unix ms."""
+PURPOSE: Final = click.option(
+    "--purpose",
+    prompt="Purpose (kept in the audit log)",
+    help="Why you look at these people, 10 to 500 characters; kept in the audit log.",
+)

@@ -1,0 +1,60 @@
+"""`truyvet subject`: people and vehicles that codes are issued for."""
+
+import secrets
+
+import click
+
+from app import identify
+from app.clock import DAY_MS, now_ms, shown
+from app.key_file import load
+from app.registries import open_registries
+from app.settings import Settings
+from events.cases import SubjectKind
+from events.control import SubjectAdded
+from keys.codes import CODE_NONCE_BYTES, issue_person_code
+
+
+@click.group()
+def subject() -> None:
+    """Enter people and vehicles, and make their codes. The service knows them by pseudonym alone.
+
+    \b
+    Example:
+      truyvet subject add
+    """
+
+
+@subject.command()
+@click.option("--cccd", is_flag=True, help="Ask for the citizen number; it becomes the pseudonym and is kept nowhere.")
+@click.option("--plate", is_flag=True, help="A vehicle: ask for its number plate.")
+@click.option("--valid", "days", type=click.IntRange(1, 366), default=14, show_default=True, help="Days of the code.")
+@click.pass_obj
+def add(settings: Settings, *, cccd: bool, plate: bool, days: int) -> None:
+    """Enter a subject and print the pseudonym and a personal code.
+
+    Without an option the pseudonym is random. The same citizen number or plate gives the same pseudonym again.
+    Numbers are asked for, or read from standard input, never given as arguments that others can read.
+
+    \b
+    Example:
+      truyvet subject add --cccd
+    """
+    if cccd and plate:
+        raise click.UsageError("Give --cccd or --plate, not both.")
+    keys = load(settings.keys_path)
+    one = identify.citizen(keys) if cccd else identify.vehicle(keys) if plate else identify.new_person()
+    now = now_ms()
+    code = issue_person_code(
+        keys,
+        bytes.fromhex(one.subject),
+        vehicle=one.kind is SubjectKind.VEHICLE,
+        issued=now,
+        expires=now + days * DAY_MS,
+        nonce=secrets.token_bytes(CODE_NONCE_BYTES),
+    )
+    with open_registries(settings) as registries:
+        if registries.registry.subject(one.subject) != one:
+            registries.record([SubjectAdded(one)])
+    click.echo(f"pseudonym  {one.subject}")
+    click.echo(f"code       {code}")
+    click.echo(f"The code is valid until {shown(now + days * DAY_MS)}; `truyvet qr person` draws one.", err=True)

@@ -1,0 +1,87 @@
+"""Logs for people on a terminal and as JSON lines elsewhere; never with a person in them.
+
+Whoever logs writes no personal data. The redaction here is the second line: what looks like a pseudonym, a citizen
+number or a code never reaches the output, wherever it came from (a library's message, an exception's text).
+"""
+
+import logging
+import re
+import sys
+import time
+from typing import Final, TextIO
+
+from app.settings import Settings
+from events import codec
+
+PERSONAL: Final = re.compile(
+    r"TV1\.[A-Za-z0-9_.-]+"  # a code's text
+    r"|(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9A-Za-z])"  # a pseudonym
+    r"|(?<![0-9])[0-9]{12}(?![0-9])"  # a citizen number
+)
+REDACTED: Final = "[redacted]"
+NOISY: Final = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "clickhouse_connect", "litestar")
+
+
+def redacted(text: str) -> str:
+    """The text without anything that looks like personal data."""
+    return PERSONAL.sub(REDACTED, text)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `at` (RFC 3339, UTC), `level`, `process`, `logger`, `message`, `error`."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process: Final = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": _rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": redacted(record.getMessage()),
+        }
+        if record.exc_info:
+            line["error"] = redacted(self.formatException(record.exc_info))
+        return codec.to_json(line).decode()
+
+
+class HumanLines(logging.Formatter):
+    """`12:30:01 ingest  warning: message`, local time."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process: Final = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{clock} {self._process:<8} {level}{redacted(record.getMessage())}"
+        if record.exc_info:
+            line += "\n" + redacted(self.formatException(record.exc_info))
+        return line
+
+
+def configure(settings: Settings, process: str, output: TextIO = sys.stderr) -> None:
+    """Send this process's logs to `output`, under its name."""
+    human = settings.log_format == "human" or (settings.log_format == "auto" and output.isatty())
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(HumanLines(process) if human else JsonLines(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    quiet = logging.DEBUG if settings.log_level == "debug" else logging.WARNING
+    for name in NOISY:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(quiet)
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
+
+
+def _rfc3339(seconds: float) -> str:
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"

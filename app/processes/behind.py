@@ -1,0 +1,26 @@
+"""Server mode's two processes behind the stream: `sink` and `project`."""
+
+from app.processes import backend
+from app.processes.life import Life
+from app.settings import Settings
+from app.stream_client import stream_client
+
+
+def run_sink(settings: Settings, life: Life) -> None:
+    """Lay the stream into the log until the process is told to stop."""
+    client, store = stream_client(settings), backend.store(settings)
+    life.part("sink", backend.sink(client, store, backend.unique_owner()).run)
+    _until_stopped(life)
+
+
+def run_project(settings: Settings, life: Life) -> None:
+    """Keep the read models until the process is told to stop."""
+    client, store = stream_client(settings), backend.store(settings)
+    life.part("projector", backend.projector(settings, client, store).run)
+    _until_stopped(life)
+
+
+def _until_stopped(life: Life) -> None:
+    life.ready()
+    life.stopping.wait()
+    life.join()

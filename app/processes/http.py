@@ -1,0 +1,63 @@
+"""One uvicorn server in a process that `Life` starts and stops."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from app.processes.life import Life
+
+BACKLOG_CONNECTIONS: Final = 4_096
+KEEP_ALIVE_SECONDS: Final = 75
+STOP_REQUESTS_SECONDS: Final = 10
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves the process's signals to `Life`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def run(coroutine: Callable[[], Awaitable[None]]) -> None:
+    """Run the process's event loop to its end."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_awaited(coroutine))
+
+
+async def serve(app: Any, listener: socket.socket, life: Life) -> None:
+    """Serve an ASGI app until the process stops; in-flight requests are answered first."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_REQUESTS_SECONDS,
+    )
+    server = Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    life.on_stop(stop)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
+        await asyncio.sleep(0.01)
+    if server.started:
+        life.ready()
+    await serving
+
+
+async def _awaited(coroutine: Callable[[], Awaitable[None]]) -> None:
+    await coroutine()

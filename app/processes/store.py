@@ -1,0 +1,62 @@
+"""The embedded store's one owner: migrations, sink, projector and traces in one process, because chDB allows one."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from app.errors import Explained
+from app.processes import backend, trace
+from app.processes.life import Life
+from app.settings import Settings
+from app.stream_client import stream_client
+from storage.clickhouse import migrate
+
+LOCK_FILE: Final = "store.lock"
+LOCK_POLL_SECONDS: Final = 0.1
+SINK_OWNER: Final = "embedded store"
+"""One name for good: the lock above already keeps every other owner out."""
+
+
+class StoreTaken(Explained):
+    """Another process has the embedded store open; the message names it."""
+
+
+def run(settings: Settings, life: Life) -> None:
+    """Own the store until the process is told to stop."""
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
+    client, store = stream_client(settings), backend.store(settings)
+    migrate(store)
+    life.part("sink", backend.sink(client, store, SINK_OWNER).run)
+    life.part("projector", backend.projector(settings, client, store).run)
+    try:
+        trace.serve(settings, life, client, store)
+    finally:
+        life.stop()
+        life.join()
+        store.close()
+        os.close(lock)
+
+
+def owned(path: Path, wait_seconds: float) -> int:
+    """The lock's descriptor once no other process holds it; the owner before us may still be ending.
+
+    Raises `StoreTaken`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise StoreTaken(
+                    f"Another process has the embedded store open ({path}). Stop it: `truyvet up` or"
+                    " `truyvet serve store` runs on the same data directory."
+                ) from None
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return descriptor

@@ -1,0 +1,82 @@
+"""The trace service's process: the registries followed in memory, the store behind, HTTP in front."""
+
+import asyncio
+import gc
+import secrets
+from typing import Final
+
+import redis
+
+from app.key_file import load
+from app.key_watch import WATCH_SECONDS, KeyWatch
+from app.ports import bound
+from app.processes import backend, http
+from app.processes.life import Life
+from app.settings import Settings
+from app.stream_client import stream_client
+from storage.clickhouse import Store
+from storage.control import ControlFollower, ControlLog
+from storage.watermarks import Watermarks
+from tracing.answer import Tracer
+from tracing.metrics import Metrics
+from tracing.parts import Parts
+from tracing.registry import Registry
+from tracing.service import trace_service
+
+PART: Final = "control stream"
+GC_ALLOCATIONS: Final = 100_000
+
+
+def run(settings: Settings, life: Life) -> None:
+    """Serve until the process is told to stop."""
+    serve(settings, life, stream_client(settings), backend.store(settings))
+
+
+def serve(settings: Settings, life: Life, client: redis.Redis, store: Store) -> None:
+    """Serve with these clients until the process is told to stop; ready when the control stream was replayed."""
+    # A trace makes some hundred thousand small objects without cycles; the default pace of collection costs a third.
+    gc.set_threshold(GC_ALLOCATIONS, *gc.get_threshold()[1:])
+    watch = KeyWatch(settings.keys_path)
+    keys = load(settings.keys_path)
+    registry = Registry()
+    # An event that cannot be read or applied ends the process: a registry that stands still gives wrong answers.
+    follower = ControlFollower(client, registry.apply, lambda error: life.fail(PART, error))
+    follower.start()
+    watermarks = Watermarks(client)
+    parts = Parts(
+        store=store,
+        registry=registry,
+        tracer=Tracer(
+            store=store,
+            registry=registry,
+            caught_up=follower.catch_up,
+            watermarks=watermarks,
+            clock=backend.now_ms,
+            random=secrets.token_bytes,
+        ),
+        control=ControlLog(client),
+        caught_up=follower.catch_up,
+        watermarks=watermarks,
+        secrets=keys,
+        metrics=Metrics(),
+        clock=backend.now_ms,
+        random=secrets.token_bytes,
+    )
+    http.run(lambda: _serve(settings, life, parts, watch))
+    follower.stop()
+
+
+async def _serve(settings: Settings, life: Life, parts: Parts, watch: KeyWatch) -> None:
+    listener = bound(settings.trace_host, settings.trace_port, shared=False)
+    watching = asyncio.create_task(_restart_on_rotation(watch, life))
+    try:
+        await http.serve(trace_service(parts), listener, life)
+    finally:
+        watching.cancel()
+
+
+async def _restart_on_rotation(watch: KeyWatch, life: Life) -> None:
+    """Evidence sealed under a new key needs that key here: end, and be started again with it."""
+    while watch.fresh() is None:  # noqa: ASYNC110 - a file tells nobody that it was replaced
+        await asyncio.sleep(WATCH_SECONDS)
+    life.restart("the server's keys were rotated")

@@ -1,0 +1,281 @@
+"""The reference scanner: sign a batch, send it, act on the answer as docs/api.md says.
+
+`Signer` turns scans into a signed request, `EdgeClient` carries one over HTTP, `Scanner` empties a `ScanQueue`
+through them and loses nothing: a scan leaves the queue only when the server has answered for it, or when it is put
+aside on disk because the server will never take it.
+"""
+
+import http.client
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from app.errors import Explained
+from app.scan_queue import ScanQueue
+from events import codec
+from events.problems import PROBLEM_TYPE_BASE, Problem
+from events.scans import Receipt, Scan, ScanBatch
+from keys.http_signatures import sign_request
+
+SCANS_PATH: Final = "/v1/scans"
+CONTENT_TYPE: Final = "application/json"
+BATCH_SCANS: Final = 1_000
+SEND_SECONDS_MAX: Final = 30.0
+BACKOFF_SECONDS_FIRST: Final = 0.5
+BACKOFF_SECONDS_MAX: Final = 60.0
+ANSWER_BYTES_MAX: Final = 8_000_000
+SET_ASIDE: Final = "set-aside.jsonl"
+
+TRY_AGAIN: Final = frozenset({"signature-stale", "body-timeout"})
+"""Problems of a good batch that a later attempt, signed anew, may not meet; beside 429 and every 5xx."""
+BODY_AT_FAULT: Final = frozenset({"body-malformed", "body-invalid", "body-too-large"})
+"""Problems that a smaller batch may not meet; a single scan that still does is put aside."""
+DUPLICATE: Final = "duplicate"
+
+Clock = Callable[[], float]
+"""Unix time in seconds."""
+
+
+class Unreachable(Exception):
+    """No answer came: the scans may or may not have arrived. Sending them again is harmless."""
+
+
+class KeyUnusable(Explained):
+    """The private key file cannot be used; the message names it and says what to do."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer. `retry_after_seconds` is 0 where the server named none."""
+
+    status: int
+    body: bytes
+    retry_after_seconds: float = 0.0
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The server has answered for these scans. `renumbered` were queued again under new numbers."""
+
+    scans: list[Scan]
+    receipt: Receipt
+    renumbered: int = 0
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """Nothing was taken; try again after `seconds`. `problem` is None where no answer came."""
+
+    seconds: float
+    problem: Problem | None
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """The server will never take this scan as it is; it was moved to `set-aside.jsonl` in the queue's directory."""
+
+    scan: Scan
+    problem: Problem
+
+
+class Halted(msgspec.Struct, frozen=True):
+    """Somebody must act (a revoked key, say). Every scan is kept."""
+
+    problem: Problem
+
+
+Outcome = Sent | Waits | SetAside | Halted
+
+
+class Signer:
+    """A device's identity: its key id and private key."""
+
+    def __init__(self, private_key: Ed25519PrivateKey, keyid: str) -> None:
+        self._private_key: Final = private_key
+        self.keyid: Final = keyid
+
+    def headers(self, body: bytes, created: int, *, path: str = SCANS_PATH) -> dict[str, str]:
+        """The headers that make `body` a signed request. `created`: Unix seconds."""
+        return sign_request(
+            self._private_key,
+            self.keyid,
+            method="POST",
+            path=path,
+            content_type=CONTENT_TYPE,
+            body=body,
+            created=created,
+        )
+
+
+class EdgeClient:
+    """One kept-alive connection to the ingest edge."""
+
+    def __init__(self, base_url: str, *, timeout_seconds: float = SEND_SECONDS_MAX) -> None:
+        parts = urlsplit(base_url)
+        self._https: Final = parts.scheme == "https"
+        self._host: Final = parts.hostname or ""
+        self._port: Final = parts.port
+        self._prefix: Final = parts.path.rstrip("/")
+        self._timeout_seconds: Final = timeout_seconds
+        self._connection: http.client.HTTPConnection | None = None
+
+    def post(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Send a request and read its answer. Raises `Unreachable`."""
+        for fresh in (False, True):
+            reused = self._connection is not None
+            connection = self._connected()
+            try:
+                connection.request("POST", self._prefix + path, body=body, headers=headers)
+                response = connection.getresponse()
+                data = response.read(ANSWER_BYTES_MAX)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                # A kept-alive connection may have been closed meanwhile: that says nothing about the server.
+                if reused and not fresh:
+                    continue
+                raise Unreachable(type(error).__name__) from error
+            if response.will_close:
+                self.close()
+            return Answer(response.status, data, _retry_after(response.headers.get("retry-after")))
+        raise AssertionError("the second attempt returns or raises")
+
+    def close(self) -> None:
+        """Close the connection; the next request opens one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+            self._connection = kind(self._host, self._port, timeout=self._timeout_seconds)
+        return self._connection
+
+
+class Scanner:
+    """Sends what the queue holds, oldest first, one batch at a time."""
+
+    def __init__(
+        self,
+        queue: ScanQueue,
+        signer: Signer,
+        client: EdgeClient,
+        *,
+        directory: Path,
+        batch_scans: int = BATCH_SCANS,
+        clock: Clock = time.time,
+    ) -> None:
+        """`directory`: where scans that the server will never take are put aside."""
+        self._queue: Final = queue
+        self._signer: Final = signer
+        self._client: Final = client
+        self._set_aside_file: Final = directory / SET_ASIDE
+        self._clock: Final = clock
+        self._batch_scans_max: Final = batch_scans
+        self._batch_scans = batch_scans
+        self._failures = 0
+
+    def step(self) -> Outcome | None:
+        """Send one batch and act on the answer; None where nothing waits. Never sleeps."""
+        scans = self._queue.head(self._batch_scans)
+        if not scans:
+            return None
+        fresh_from = self._queue.attempted + 1
+        self._queue.attempt(scans[-1].seq)
+        try:
+            answer = self._send(scans)
+        except Unreachable:
+            return self._waits(None, 0.0)
+        if answer.status in (http.client.OK, http.client.ACCEPTED):
+            return self._sent(scans, answer, fresh_from)
+        problem = problem_of(answer)
+        name = problem.type.removeprefix(PROBLEM_TYPE_BASE)
+        if name in BODY_AT_FAULT or answer.status == http.client.REQUEST_ENTITY_TOO_LARGE:
+            return self._smaller(scans, problem)
+        if name in TRY_AGAIN or answer.status in (408, 429) or answer.status >= http.client.INTERNAL_SERVER_ERROR:
+            return self._waits(problem, answer.retry_after_seconds)
+        return Halted(problem)
+
+    def _send(self, scans: Sequence[Scan]) -> Answer:
+        body = codec.to_json(ScanBatch(list(scans)))
+        return self._client.post(SCANS_PATH, self._signer.headers(body, int(self._clock())), body)
+
+    def _sent(self, scans: list[Scan], answer: Answer, fresh_from: int) -> Outcome:
+        try:
+            receipt = codec.from_json(answer.body, Receipt)
+        except msgspec.MsgspecError:
+            # Something between here and the server answered in its place; nothing is known of the scans.
+            return self._waits(None, 0.0)
+        self._failures = 0
+        self._batch_scans = min(self._batch_scans * 2, self._batch_scans_max)
+        foreign = self._numbered_by_another(scans, receipt, fresh_from)
+        if foreign:
+            self._queue.skip_to(receipt.seen_to + 1)
+            self._queue.append(foreign)
+        self._queue.acknowledge(scans[-1].seq)
+        return Sent(scans, receipt, len(foreign))
+
+    def _numbered_by_another(self, scans: list[Scan], receipt: Receipt, fresh_from: int) -> list[Scan]:
+        """Scans never sent from here, whose numbers the server knows: this queue's directory was lost or copied.
+
+        Taking "duplicate" for an answer would lose them, so they are numbered anew, past all that was seen.
+        """
+        known = {verdict.seq for verdict in receipt.verdicts if verdict.verdict == DUPLICATE}
+        return [scan for scan in scans if scan.seq >= fresh_from and scan.seq in known]
+
+    def _smaller(self, scans: list[Scan], problem: Problem) -> Outcome:
+        self._failures = 0
+        if len(scans) > 1:
+            self._batch_scans = len(scans) // 2
+            return Waits(0.0, problem)
+        with self._set_aside_file.open("ab") as file:
+            self._set_aside_file.chmod(0o600)
+            file.write(codec.to_json(scans[0]) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._queue.acknowledge(scans[0].seq)
+        return SetAside(scans[0], problem)
+
+    def _waits(self, problem: Problem | None, retry_after_seconds: float) -> Waits:
+        backoff = min(BACKOFF_SECONDS_FIRST * 2**self._failures, BACKOFF_SECONDS_MAX)
+        self._failures = min(self._failures + 1, 16)
+        # Spread, so that a thousand scanners do not come back in the same second after an outage.
+        return Waits(max(backoff, retry_after_seconds) * random.uniform(1.0, 1.25), problem)  # noqa: S311
+
+
+def problem_of(answer: Answer) -> Problem:
+    """The problem of an answer that is none of success; one made from the status where the body holds none."""
+    try:
+        return codec.from_json(answer.body, Problem)
+    except msgspec.MsgspecError:
+        return Problem(
+            type="about:blank",
+            title=f"The server answered {answer.status}",
+            status=answer.status,
+            action="Check the address; something else than Truyvet may answer there.",
+        )
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """The Ed25519 private key of a PEM file (PKCS #8, not encrypted). Raises `KeyUnusable`."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError:
+        raise KeyUnusable(f"There is no key file {path}. `truyvet device enrol` makes one.") from None
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyUnusable(
+            f"{path} holds no private key that can be read: it must be an unencrypted PEM file."
+        ) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyUnusable(f"{path} holds another kind of key: it must be Ed25519.")
+    return key
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds of a Retry-After header; dates and nonsense count as none."""
+    return float(value) if value is not None and value.isascii() and value.isdigit() else 0.0

@@ -1,0 +1,229 @@
+"""All settings, read once from `TRUYVET_…` environment variables. Nothing else reads the environment."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from app.errors import Explained
+
+PREFIX: Final = "TRUYVET_"
+REDIS_EMBEDDED: Final = "embedded"
+MASK: Final = "••••"
+SECRET_FIELDS: Final = frozenset({"token"})
+URL_FIELDS: Final = frozenset({"redis_url", "clickhouse_url", "api_url", "ingest_url"})
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Host = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "human", "json"]
+
+
+class SettingsError(Explained):
+    """A variable is unknown or has a value that cannot be used; the message names it and says what to do."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting of every process. Field `x_y` is the variable `TRUYVET_X_Y`.
+
+    `data_dir` is absolute. Values that depend on another one are empty here when they were not set; read them
+    through the properties beside them (`keys_path`, `store_url`, `api`, `ingest`).
+    """
+
+    data_dir: Path
+    """Keys, embedded servers' data and run files."""
+    key_file: str = ""
+    """The server's secrets; empty: `keys.json` in `data_dir`."""
+
+    redis_url: str = REDIS_EMBEDDED
+    """`embedded`, or `redis://`, `rediss://` or `unix://` of a server with appendonly yes and appendfsync always."""
+    valkey_port: Port = 8472
+    """The loopback port of the embedded stream server."""
+    clickhouse_url: str = ""
+    """`http(s)://user:password@host:port/`; empty: chDB in `data_dir`."""
+    clickhouse_database: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "truyvet"
+
+    ingest_host: Host = "127.0.0.1"
+    ingest_port: Port = 8470
+    ingest_workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that share the ingest port; one core each, and leave one for the store."""
+    trace_host: Host = "127.0.0.1"
+    trace_port: Port = 8471
+    stream_bytes_max: Annotated[int, Meta(ge=1_000_000)] = 500_000_000
+    """Bytes that may wait in the stream before scanners are told to come again later (503); all in Redis's memory."""
+
+    api_url: str = ""
+    """Where commands ask for traces; empty: `trace_host` and `trace_port`."""
+    ingest_url: str = ""
+    """Where the reference scanner sends; empty: `ingest_host` and `ingest_port`."""
+    token: str = ""
+    """The bearer token of commands; empty: the local operator's, in `data_dir/run/token`."""
+
+    project_poll_seconds: Seconds = 0.2
+    """How long the projector waits before it asks for new rows again."""
+    ready_wait_seconds: Seconds = 60.0
+    """How long `up` waits for a process to become ready."""
+    stop_wait_seconds: Seconds = 20.0
+    """How long a process may take to stop cleanly before it is killed."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    """`auto` is human on a terminal and JSON elsewhere."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """The settings of an environment; an empty value counts as not set. Raises `SettingsError`."""
+        given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
+        for name in given:
+            _refuse_unknown(name)
+        values = {name.removeprefix(PREFIX).lower(): value.strip() for name, value in given.items()}
+        values["data_dir"] = str(Path(values.get("data_dir", "./truyvet-data")).expanduser().absolute())
+        try:
+            settings = msgspec.convert(values, cls, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(_explained(error, given)) from None
+        settings._check_urls()
+        return settings
+
+    def environment(self) -> dict[str, str]:
+        """The variables that hand these settings on to a child process; the operator's token stays behind."""
+        return {
+            PREFIX + name.upper(): str(getattr(self, name))
+            for name in self.__struct_fields__
+            if name not in SECRET_FIELDS
+        }
+
+    def process_environment(self) -> dict[str, str]:
+        """The whole environment of a child process: this process's own with these settings in place."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        return inherited | self.environment()
+
+    def masked(self) -> dict[str, str]:
+        """Variable → value for people to read, with secrets and passwords masked and empty defaults resolved."""
+        resolved = {
+            "key_file": str(self.keys_path),
+            "clickhouse_url": self.store_url,
+            "api_url": self.api,
+            "ingest_url": self.ingest,
+        }
+        shown: dict[str, str] = {}
+        for name in self.__struct_fields__:
+            value = resolved.get(name, str(getattr(self, name)))
+            if name in SECRET_FIELDS and value:
+                value = MASK
+            elif name in URL_FIELDS:
+                value = masked_url(value)
+            shown[PREFIX + name.upper()] = value
+        return shown
+
+    def _check_urls(self) -> None:
+        for name, schemes in (
+            ("redis_url", ("redis", "rediss", "unix")),
+            ("clickhouse_url", ("http", "https", "chdb")),
+            ("api_url", ("http", "https")),
+            ("ingest_url", ("http", "https")),
+        ):
+            value: str = getattr(self, name)
+            if value in ("", REDIS_EMBEDDED) and (value == "" or name == "redis_url"):
+                continue
+            if urlsplit(value).scheme not in schemes:
+                wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
+                raise SettingsError(f"{PREFIX}{name.upper()} is not a URL that works here: it must be {wanted}.")
+
+    @property
+    def stream_url(self) -> str:
+        """Redis's address, also when it is embedded."""
+        return f"redis://127.0.0.1:{self.valkey_port}/0" if self.embedded_redis else self.redis_url
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether `up` runs the stream's server itself."""
+        return self.redis_url == REDIS_EMBEDDED
+
+    @property
+    def embedded_store(self) -> bool:
+        """Whether the store is chDB, which one process alone may open."""
+        return self.store_url.startswith("chdb://")
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the server's secrets lie."""
+        return Path(self.key_file).expanduser().absolute() if self.key_file else self.data_dir / "keys.json"
+
+    @property
+    def store_url(self) -> str:
+        """ClickHouse's address, `chdb://…` when it is embedded."""
+        return self.clickhouse_url or f"chdb://{self.data_dir / 'clickhouse'}"
+
+    @property
+    def api(self) -> str:
+        """The trace API's base address without a trailing slash."""
+        return (self.api_url or f"http://{_authority(self.trace_host, self.trace_port)}").rstrip("/")
+
+    @property
+    def ingest(self) -> str:
+        """The ingest edge's base address without a trailing slash."""
+        return (self.ingest_url or f"http://{_authority(self.ingest_host, self.ingest_port)}").rstrip("/")
+
+    @property
+    def run_dir(self) -> Path:
+        """Files of the running service: lock, addresses, operator's token, metrics."""
+        return self.data_dir / "run"
+
+    @property
+    def prometheus_dir(self) -> Path:
+        """Where processes share their metrics."""
+        return self.run_dir / "metrics"
+
+    @property
+    def valkey_dir(self) -> Path:
+        """The embedded stream server's directory."""
+        return self.data_dir / "valkey"
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises `SettingsError`."""
+    return Settings.from_environment(os.environ)
+
+
+def masked_url(url: str) -> str:
+    """The URL with its password masked; a text without one stays as it is."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return url.replace(f":{parts.password}@", f":{MASK}@", 1)
+
+
+def _authority(host: str, port: int) -> str:
+    """Host and port as a client on this machine reaches them: a wildcard address becomes loopback."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+
+
+def _path(type: type, value: Any) -> Path:
+    if type is Path:
+        return Path(value)
+    raise NotImplementedError(type)
+
+
+def _refuse_unknown(name: str) -> None:
+    field = name.removeprefix(PREFIX).lower()
+    if field in Settings.__struct_fields__:
+        return
+    near = difflib.get_close_matches(field, Settings.__struct_fields__, n=1)
+    advice = f"Did you mean {PREFIX}{near[0].upper()}?" if near else "`truyvet settings` lists them all."
+    raise SettingsError(f"{name} is not a setting. {advice}")
+
+
+def _explained(error: msgspec.ValidationError, given: Mapping[str, str]) -> str:
+    """msgspec's message with the JSON path replaced by the variable and, unless it is secret, its value."""
+    message, _, path = str(error).partition(" - at `$.")
+    field = path.rstrip("`")
+    name = PREFIX + field.upper()
+    value = "" if field in SECRET_FIELDS or field in URL_FIELDS else f"={given.get(name, '')}"
+    return f"{name}{value} cannot be used: {message[:1].lower()}{message[1:]}. `truyvet settings` shows the default."

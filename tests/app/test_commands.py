@@ -1,0 +1,319 @@
+"""The commands as somebody uses them: real processes against a running service."""
+
+import csv
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import COMMANDS, cli
+from app.settings import Settings
+from app.supervisor import Embedded
+from tests.app.conftest import settings_in, truyvet, until
+
+PURPOSE = ("--purpose", "a test of the commands")
+CITIZEN = "001201000001"
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"], env={"TRUYVET_INGEST_PORT": ""})
+    assert result.exit_code == 0, result.output
+    assert "Example:" in result.output
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; sys.argv = ['truyvet', '--help']\n"
+        "from app.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'redis', 'litestar', 'clickhouse_connect', 'cryptography', 'rich', 'uvicorn'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_setting_is_one_line(settings: Settings) -> None:
+    done = truyvet(settings, "settings", TRUYVET_INGEST_PORT="x")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "TRUYVET_INGEST_PORT=x" in done.stderr
+
+
+def test_settings_are_printed_without_secrets(settings: Settings) -> None:
+    done = truyvet(settings, "settings", TRUYVET_TOKEN="tvt_secret")
+    assert done.returncode == 0
+    assert f"TRUYVET_INGEST_PORT={settings.ingest_port}" in done.stdout
+    assert "tvt_secret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("place", "list"),
+        ("token", "list"),
+        ("trace", "--case", "x", *PURPOSE),
+        ("subject", "add"),
+        ("keys", "public"),
+        ("sink",),
+    ],
+)
+def test_without_a_service_the_advice_is_one_line(settings: Settings, arguments: tuple[str, ...]) -> None:
+    done = truyvet(settings, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("truyvet: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_without_a_service_fails_with_advice(settings: Settings) -> None:
+    done = truyvet(settings, "doctor")
+    assert done.returncode == 1
+    assert "truyvet up" in done.stdout
+
+
+class Door:
+    """A running service with a market and its scanner."""
+
+    def __init__(self, service: Embedded, directory: Path) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.directory = directory
+        self.key = directory / "gate.pem"
+
+    def run(self, *arguments: str, stdin: str = "", exit_code: int = 0, **variables: str) -> str:
+        done = truyvet(self.settings, *arguments, stdin=stdin, **variables)
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return done.stdout
+
+    def scan(self, *arguments: str, stdin: str = "", exit_code: int = 0, **variables: str) -> str:
+        return self.run(
+            "scan",
+            "--key",
+            str(self.key),
+            "--keyid",
+            "gate-1.1",
+            *arguments,
+            stdin=stdin,
+            exit_code=exit_code,
+            **variables,
+        )
+
+    def person(self, *arguments: str, stdin: str = "") -> tuple[str, str]:
+        lines = self.run("subject", "add", *arguments, stdin=stdin).splitlines()
+        return lines[0].split()[1], lines[1].split()[1]
+
+
+@pytest.fixture(scope="module")
+def door(service: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Door:
+    one = Door(service, tmp_path_factory.mktemp("door"))
+    places = one.directory / "places.csv"
+    places.write_text("id,name,category,parent\nrow-a,Dãy A,market,market\nmarket,Chợ Bến Thành,market,\n", "utf-8")
+    assert "2 new" in one.run("place", "import", str(places))
+    assert "2 as they were" in one.run("place", "import", str(places))
+    enrolled = one.run(
+        *("device", "enrol", "gate-1", "--place", "market", "--may-citizen-number", "--key-file", str(one.key))
+    )
+    assert enrolled.strip() == "gate-1.1"
+    return one
+
+
+def test_the_private_key_is_its_owner_s_and_never_overwritten(door: Door) -> None:
+    assert stat.S_IMODE(door.key.stat().st_mode) == 0o600
+    before = door.key.read_bytes()
+    done = truyvet(door.settings, "device", "enrol", "gate-x", "--place", "market", "--key-file", str(door.key))
+    assert done.returncode == 1
+    assert door.key.read_bytes() == before
+    assert "gate-x" not in door.run("device", "list")
+
+
+def test_a_bad_line_imports_nothing(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("id,name\ngood,Good\nBAD,Bad\n")
+    done = truyvet(door.settings, "place", "import", str(file))
+    assert done.returncode == 1
+    assert "bad.csv:3: id" in done.stderr
+    assert "good" not in door.run("place", "list")
+
+
+def test_the_same_citizen_is_the_same_pseudonym(door: Door) -> None:
+    first, _ = door.person("--cccd", stdin=CITIZEN + "\n")
+    second, _ = door.person("--cccd", stdin=CITIZEN + "\n")
+    assert first == second != door.person()[0]
+    done = truyvet(door.settings, "subject", "add", "--cccd", stdin="999\n")
+    assert done.returncode == 1
+    assert "999" not in done.stderr
+
+
+def test_from_scan_to_contact_to_proof(door: Door) -> None:
+    case_of, case_code = door.person()
+    contact_of, contact_code = door.person()
+    said = door.scan("in", case_code, contact_code)
+    assert said.count("accepted") == 2
+    door.run("case", "confirm", case_of, "--id", "f0-1", "--from", "2h", "--to", "now", *PURPOSE)
+    asked = ("trace", "--case", "f0-1", "--to", "now", "--min", "0", *PURPOSE)
+    answer = json.loads(door.run(*asked, "--json"))
+    assert [one["subject"] for one in answer["contacts"]] == [contact_of]
+    (row,) = csv.DictReader(io.StringIO(door.run(*asked, "--csv")))
+    assert (row["subject"], row["index"], row["place"]) == (contact_of, case_of, "market")
+    assert contact_of in door.run(*asked)
+    assert "market" in door.run("stays", case_of, *PURPOSE)
+    device, seq = answer["contacts"][0]["encounters"][0]["stay"]["scans"][0]
+    assert door.run("prove", device, str(seq), *PURPOSE).startswith("proven")
+    rebuilt = door.run("rebuild")
+    assert rebuilt.count("equal") == 2
+    assert "✗" not in door.run("doctor")
+
+
+def test_a_problem_is_title_detail_and_action(door: Door) -> None:
+    done = truyvet(door.settings, "trace", "--case", "nobody", *PURPOSE)
+    assert done.returncode == 1
+    assert "Nothing is known of this subject" in done.stderr
+    assert "Check the case id" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_refusal_gets_a_word(door: Door) -> None:
+    said = door.scan("in", "TV1.nonsense", exit_code=1)
+    assert "bad_code: this code is damaged" in said
+
+
+def test_a_bad_code_is_turned_away_offline(door: Door) -> None:
+    issuers = door.directory / "issuers.json"
+    issuers.write_text(door.run("keys", "public"))
+    _, code = door.person()
+    said = door.scan(
+        *("--issuers", str(issuers), "--wait", "0", "in", code[:-2] + "AA"),
+        exit_code=1,
+        TRUYVET_INGEST_URL="http://127.0.0.1:9",
+    )
+    assert "not taken, bad_code" in said
+    assert "kept" not in said
+
+
+def test_citizen_numbers_are_not_taken_from_the_command_line(door: Door) -> None:
+    done = truyvet(door.settings, "scan", "--key", str(door.key), "--keyid", "gate-1.1", "--as", "cccd", "in", CITIZEN)
+    assert done.returncode == 2
+    assert CITIZEN not in done.stderr
+    assert "accepted" in door.scan("--as", "cccd", "in", stdin=CITIZEN + "\n")
+
+
+def test_scans_of_an_outage_arrive_in_order_after_kill_9(door: Door, tmp_path: Path) -> None:
+    """The scanner is offline and killed while it takes scans; the next call sends every one that it promised."""
+    _, code = door.person()
+    queue = tmp_path / "queue"
+    key = tmp_path / "gate-2.pem"
+    door.run("device", "enrol", "gate-2", "--place", "market", "--key-file", str(key))
+    call = ["scan", "--key", str(key), "--keyid", "gate-2.1", "--queue", str(queue), "in"]
+    promised = 0
+    for _ in range(3):
+        scanner = subprocess.Popen(
+            [sys.executable, "-P", "-m", "app.cli", *call],
+            env=door.settings.process_environment() | {"TRUYVET_INGEST_URL": "http://127.0.0.1:9"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert scanner.stdin is not None
+        assert scanner.stdout is not None
+        scanner.stdin.write(f"{code}\n" * 10)
+        scanner.stdin.flush()
+        wanted = promised + 7
+        while promised < wanted:
+            line = scanner.stdout.readline().split()
+            if line[1:] == ["kept"]:
+                promised = int(line[0])
+        os.kill(scanner.pid, signal.SIGKILL)
+        scanner.communicate()
+    said = door.run(*call)
+    accepted = [int(line.split()[0]) for line in said.splitlines() if line.endswith("accepted")]
+    assert accepted == list(range(1, len(accepted) + 1))
+    assert len(accepted) >= promised
+    assert "wait" not in door.run(*call)
+
+
+def test_what_cannot_be_sent_is_kept_and_said(door: Door, tmp_path: Path) -> None:
+    _, code = door.person()
+    queue = ("--queue", str(tmp_path / "queue"))
+    said = door.scan(*queue, "--wait", "0.2", "in", code, exit_code=3, TRUYVET_INGEST_URL="http://127.0.0.1:9")
+    assert "1 scans wait" in said
+
+
+def test_a_revoked_key_keeps_the_scans(door: Door, tmp_path: Path) -> None:
+    _, code = door.person()
+    key = tmp_path / "gate-3.pem"
+    door.run("device", "enrol", "gate-3", "--place", "market", "--key-file", str(key))
+    door.run("device", "revoke", "gate-3.1", "--from", "1h", "--reason", "stolen")
+    said = door.run(
+        *("scan", "--key", str(key), "--keyid", "gate-3.1", "--queue", str(tmp_path / "queue"), "in", code), exit_code=3
+    )
+    assert "revoked" in said
+    new = tmp_path / "gate-3.2.pem"
+    assert door.run("device", "rotate", "gate-3", "--key-file", str(new)).strip() == "gate-3.2"
+    call = ("scan", "--key", str(new), "--keyid", "gate-3.2", "--queue", str(tmp_path / "queue"), "in")
+    assert "accepted" in until(lambda: _said(door, call))
+
+
+def _said(door: Door, call: tuple[str, ...]) -> str:
+    done = truyvet(door.settings, *call)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def test_a_token_works_until_it_is_revoked(door: Door) -> None:
+    text = door.run("token", "create", "Dr Lan", "--role", "viewer", "--days", "1").strip()
+    asked = ("trace", "--case", "f0-1", *PURPOSE)
+    assert "Your role may not do this" in truyvet(door.settings, *asked, TRUYVET_TOKEN=text).stderr
+    assert text not in door.run("token", "list")
+    door.run("token", "revoke", text.split("_")[1])
+    until(lambda: "unknown, expired or revoked" in truyvet(door.settings, *asked, TRUYVET_TOKEN=text).stderr)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_codes_are_drawn(door: Door, tmp_path: Path, suffix: str) -> None:
+    pseudonym, _ = door.person()
+    for arguments in (("place", "market"), ("person", pseudonym)):
+        out = tmp_path / (arguments[0] + suffix)
+        door.run("qr", *arguments, "--out", str(out))
+        assert out.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml")
+        assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_rotated_keys_reach_the_running_service(door: Door) -> None:
+    before = json.loads(door.run("keys", "public"))
+    door.run("keys", "rotate")
+    after = json.loads(door.run("keys", "public"))
+    assert set(after) == {*before, str(len(before) + 1)}
+    _, code = door.person()
+    until(lambda: "accepted" in truyvet(door.settings, *_call(door, code)).stdout)
+
+
+def _call(door: Door, code: str) -> tuple[str, ...]:
+    return ("scan", "--key", str(door.key), "--keyid", "gate-1.1", "in", code)
+
+
+def test_metrics_are_counted_without_names(door: Door) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())",
+         f"{door.settings.ingest}/metrics"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert 'truyvet_ingest_scans_total{verdict="accepted"}' in done.stdout
+    assert "gate-1" not in done.stdout
+
+
+def test_migrate_makes_keys_and_tables(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    first = truyvet(settings, "migrate")
+    assert first.returncode == 0, first.stderr
+    assert "0001_log.sql" in first.stdout
+    assert "up to date" in truyvet(settings, "migrate").stdout
+    assert stat.S_IMODE(settings.keys_path.stat().st_mode) == 0o600

@@ -1,0 +1,137 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.scan_queue import QueueBroken, QueueTaken, ScanQueue
+from events.scans import Kind, Scan
+
+WRITER = """
+import sys
+from pathlib import Path
+import app.scan_queue as module
+from app.scan_queue import ScanQueue
+from events.scans import Kind, Scan
+
+module.SEGMENT_BYTES_MAX = 2_000
+with ScanQueue(Path(sys.argv[1])) as queue:
+    at = queue.next_seq
+    while True:
+        kept = queue.append(Scan(1, at + n, Kind.IN, code="x") for n in range(3))
+        at += 3
+        print(kept[-1].seq, flush=True)
+        if kept[-1].seq % 2:
+            queue.attempt(kept[0].seq)
+            queue.acknowledge(kept[0].seq - 5)
+"""
+
+
+def scans(*times: int) -> list[Scan]:
+    return [Scan(1, at, Kind.IN, code="TV1.x") for at in times]
+
+
+def test_numbers_rise_from_one(tmp_path: Path) -> None:
+    with ScanQueue(tmp_path) as queue:
+        assert [one.seq for one in queue.append(scans(5, 6))] == [1, 2]
+        assert [one.seq for one in queue.append(scans(4))] == [3]
+        assert [one.at for one in queue.head(10)] == [5, 6, 4]
+
+
+def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
+    with ScanQueue(tmp_path) as queue:
+        kept = queue.append(scans(1, 2, 3))
+        queue.acknowledge(1)
+    with ScanQueue(tmp_path) as queue:
+        assert queue.head(10) == kept[1:]
+        assert queue.next_seq == 4
+
+
+def test_the_counter_outlives_an_empty_queue(tmp_path: Path) -> None:
+    for round_ in range(3):
+        with ScanQueue(tmp_path) as queue:
+            assert [one.seq for one in queue.append(scans(1))] == [round_ + 1]
+            queue.acknowledge(round_ + 1)
+
+
+def test_the_counter_outlives_dropped_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    with ScanQueue(tmp_path) as queue:
+        for at in range(5):
+            queue.append(scans(at))
+        queue.acknowledge(5)
+    assert len(list(tmp_path.glob("scans-*"))) == 1
+    with ScanQueue(tmp_path) as queue:
+        assert len(queue) == 0
+        assert queue.next_seq == 6
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    with ScanQueue(tmp_path) as queue:
+        kept = queue.append(scans(1, 2))
+    (segment,) = tmp_path.glob("scans-*")
+    whole = segment.read_bytes()
+    for cut in range(1, len(whole.splitlines()[1]) + 1):
+        segment.write_bytes(whole[:-cut])
+        with ScanQueue(tmp_path) as queue:
+            assert queue.head(10) == kept[:1]
+            (new,) = queue.append(scans(9))
+        with ScanQueue(tmp_path) as queue:
+            assert queue.head(10) == [*kept[:1], new]
+            assert new.seq == 2
+
+
+def test_damage_in_the_middle_is_not_skipped(tmp_path: Path) -> None:
+    with ScanQueue(tmp_path) as queue:
+        queue.append(scans(1, 2, 3))
+    (segment,) = tmp_path.glob("scans-*")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(QueueBroken, match="line 2"):
+        ScanQueue(tmp_path)
+    assert segment.read_bytes() == bytes(data)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with ScanQueue(tmp_path), pytest.raises(QueueTaken):
+        ScanQueue(tmp_path)
+    ScanQueue(tmp_path).close()
+
+
+def test_a_full_disk_loses_and_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScanQueue(tmp_path) as queue:
+        kept = queue.append(scans(1))
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("app.scan_queue.os.fsync", full)
+            with pytest.raises(OSError, match="No space"):
+                queue.append(scans(2))
+        assert queue.head(10) == kept
+        assert queue.append(scans(3))[0].seq == 2
+    with ScanQueue(tmp_path) as queue:
+        assert [one.at for one in queue.head(10)] == [1, 3]
+
+
+def test_kill_9_loses_and_reorders_nothing(tmp_path: Path) -> None:
+    """A process appends, acknowledges and changes segments as fast as it can, and is killed again and again."""
+    promised = 0
+    for _ in range(8):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        for _ in range(25):
+            promised = int(writer.stdout.readline())
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = writer.stdout.read().split("\n")
+        promised = max([promised, *(int(line) for line in rest[:-1])])
+        writer.wait()
+        with ScanQueue(tmp_path) as queue:
+            waiting = queue.head(1_000_000)
+            assert [one.seq for one in waiting] == list(range(queue.acknowledged + 1, queue.next_seq))
+            assert all(one.at == one.seq for one in waiting)
+            assert queue.next_seq > promised

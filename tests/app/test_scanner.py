@@ -1,0 +1,314 @@
+"""The reference scanner against a real HTTP server that answers as it is told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from app.scan_queue import ScanQueue
+from app.scanner import (
+    SET_ASIDE,
+    EdgeClient,
+    Halted,
+    KeyUnusable,
+    Scanner,
+    Sent,
+    SetAside,
+    Signer,
+    Waits,
+    load_private_key,
+)
+from events import codec, problems
+from events.problems import Kind as ProblemKind
+from events.scans import Kind, Receipt, Scan, ScanBatch, Verdict
+from keys.http_signatures import (
+    content_digest_matches,
+    parse_signature,
+    parse_signature_input,
+    signature_base,
+    verify_signature,
+)
+
+CREATED = 1_634_800_000
+
+
+class Edge:
+    """Answers from a list, in order; the last answer stays. Keeps what came in."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.batches: list[list[Scan]] = []
+        self.headers: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
+        edge = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                edge.bodies.append(body)
+                edge.headers.append({name.lower(): value for name, value in self.headers.items()})
+                edge.batches.append(codec.from_json(body, ScanBatch).scans)
+                answer = edge.answers.pop(0) if len(edge.answers) > 1 else edge.answers[0]
+                status, headers, text = answer(edge.batches[-1]) if callable(answer) else answer
+                if status == 0:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+def receipt(batch: list[Scan], verdicts: list[Verdict] | None = None, seen_to: int = 0) -> Any:
+    verdicts = verdicts or []
+    duplicate = sum(one.verdict == "duplicate" for one in verdicts)
+    refused = len(verdicts) - duplicate
+    seen_to = seen_to or batch[-1].seq
+    body = Receipt(
+        batch="1-0",
+        accepted=len(batch) - len(verdicts),
+        duplicate=duplicate,
+        refused=refused,
+        next_seq=seen_to + 1,
+        seen_to=seen_to,
+        verdicts=verdicts,
+    )
+    return 202, {}, codec.to_json(body)
+
+
+def refusal(kind: ProblemKind, **headers: str) -> Any:
+    return kind.status, headers, kind.problem().body()
+
+
+DROPPED: Any = (0, {}, b"")
+
+
+@pytest.fixture
+def edge() -> Iterator[Edge]:
+    one = Edge()
+    thread = threading.Thread(target=one.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[ScanQueue]:
+    with ScanQueue(tmp_path / "queue") as one:
+        yield one
+
+
+PRIVATE = Ed25519PrivateKey.generate()
+
+
+def scanner_of(queue: ScanQueue, edge: Edge, tmp_path: Path, batch_scans: int = 1_000) -> Scanner:
+    return Scanner(
+        queue,
+        Signer(PRIVATE, "gate-1.1"),
+        EdgeClient(edge.url, timeout_seconds=5),
+        directory=tmp_path,
+        batch_scans=batch_scans,
+        clock=lambda: CREATED + 0.7,
+    )
+
+
+def scans(count: int) -> list[Scan]:
+    return [Scan(1, at, Kind.IN, code=f"TV1.{at}") for at in range(count)]
+
+
+def test_an_empty_queue_sends_nothing(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    assert scanner_of(queue, edge, tmp_path).step() is None
+    assert edge.batches == []
+
+
+def test_batches_go_in_order_and_leave_the_queue_when_answered(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [receipt]
+    kept = queue.append(scans(5))
+    scanner = scanner_of(queue, edge, tmp_path, batch_scans=2)
+    outcomes = [scanner.step() for _ in range(3)]
+    assert all(isinstance(one, Sent) for one in outcomes)
+    assert edge.batches == [kept[:2], kept[2:4], kept[4:]]
+    assert len(queue) == 0
+
+
+def test_the_request_is_signed_as_the_service_verifies_it(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [receipt]
+    queue.append(scans(1))
+    scanner_of(queue, edge, tmp_path).step()
+    headers = edge.headers[0]
+    signed = parse_signature_input(headers["signature-input"])
+    base = signature_base(signed, method="POST", path="/v1/scans", query="", authority=headers["host"], headers=headers)
+    assert (signed.keyid, signed.created) == ("gate-1.1", CREATED)
+    assert verify_signature(PRIVATE.public_key(), parse_signature(headers["signature"], signed.label), base)
+    assert content_digest_matches(headers["content-digest"], edge.bodies[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (refusal(problems.STREAM_DOWN), problems.STREAM_DOWN),
+        (refusal(problems.STREAM_FULL), problems.STREAM_FULL),
+        (refusal(problems.BODY_TIMEOUT), problems.BODY_TIMEOUT),
+        (refusal(problems.SIGNATURE_STALE), problems.SIGNATURE_STALE),
+        (refusal(problems.INTERNAL), problems.INTERNAL),
+        ((502, {}, b"<html>bad gateway</html>"), None),
+        ((429, {}, b""), None),
+        ((200, {}, b"a proxy's page"), None),
+        (DROPPED, None),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_nothing_is_lost(
+    answer: Any, problem: ProblemKind | None, queue: ScanQueue, edge: Edge, tmp_path: Path
+) -> None:
+    edge.answers = [answer, answer, receipt]
+    kept = queue.append(scans(3))
+    scanner = scanner_of(queue, edge, tmp_path)
+    first, second = scanner.step(), scanner.step()
+    assert isinstance(first, Waits)
+    assert isinstance(second, Waits)
+    assert second.seconds > first.seconds > 0
+    if problem is not None:
+        assert first.problem is not None
+        assert first.problem.title == problem.title
+    assert queue.head(10) == kept
+    while not isinstance(scanner.step(), Sent):
+        pass
+    assert edge.batches[-1] == kept
+    assert len(queue) == 0
+
+
+def test_retry_after_is_respected(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [refusal(problems.STREAM_FULL, **{"Retry-After": "30"})]
+    queue.append(scans(1))
+    outcome = scanner_of(queue, edge, tmp_path).step()
+    assert isinstance(outcome, Waits)
+    assert 30 <= outcome.seconds <= 40
+
+
+def test_nobody_there_keeps_the_scans(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.server.server_close()
+    kept = queue.append(scans(2))
+    outcome = scanner_of(queue, edge, tmp_path).step()
+    assert isinstance(outcome, Waits)
+    assert outcome.problem is None
+    assert queue.head(10) == kept
+
+
+@pytest.mark.parametrize(
+    "kind", [problems.KEY_REVOKED, problems.KEY_UNKNOWN, problems.SIGNATURE_INVALID, problems.DIGEST_MISMATCH]
+)
+def test_what_somebody_must_mend_halts_and_keeps(
+    kind: ProblemKind, queue: ScanQueue, edge: Edge, tmp_path: Path
+) -> None:
+    edge.answers = [refusal(kind)]
+    kept = queue.append(scans(2))
+    outcome = scanner_of(queue, edge, tmp_path).step()
+    assert isinstance(outcome, Halted)
+    assert outcome.problem.action == kind.action
+    assert queue.head(10) == kept
+
+
+def test_one_bad_scan_is_put_aside_and_the_rest_goes_through(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    def answer(batch: list[Scan]) -> Any:
+        bad = any(scan.code == "TV1.5" for scan in batch)
+        return refusal(problems.BODY_INVALID) if bad else receipt(batch)
+
+    edge.answers = [answer]
+    kept = queue.append(scans(9))
+    scanner = scanner_of(queue, edge, tmp_path)
+    outcomes = []
+    while (outcome := scanner.step()) is not None:
+        outcomes.append(outcome)
+    sent = [scan for one in outcomes if isinstance(one, Sent) for scan in one.scans]
+    aside = [one.scan for one in outcomes if isinstance(one, SetAside)]
+    assert aside == [kept[5]]
+    assert sent == kept[:5] + kept[6:]
+    assert [codec.from_json(line, Scan) for line in (tmp_path / SET_ASIDE).read_bytes().splitlines()] == aside
+    assert (tmp_path / SET_ASIDE).stat().st_mode & 0o077 == 0
+
+
+def test_refused_scans_are_answered_for(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [lambda batch: receipt(batch, [Verdict(2, "expired_code", "")])]
+    queue.append(scans(3))
+    outcome = scanner_of(queue, edge, tmp_path).step()
+    assert isinstance(outcome, Sent)
+    assert outcome.receipt.refused == 1
+    assert len(queue) == 0
+
+
+def test_a_duplicate_after_a_lost_answer_is_an_answer(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [
+        DROPPED,
+        DROPPED,
+        lambda batch: receipt(batch, [Verdict(one.seq, "duplicate", "") for one in batch]),
+    ]
+    queue.append(scans(3))
+    scanner = scanner_of(queue, edge, tmp_path)
+    outcome = scanner.step()
+    while isinstance(outcome, Waits):
+        outcome = scanner.step()
+    assert isinstance(outcome, Sent)
+    assert outcome.renumbered == 0
+    assert len(queue) == 0
+
+
+def test_a_lost_queue_does_not_lose_scans_as_duplicates(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    """The device has sent up to 40; its queue's directory was wiped, so it counts from 1 again."""
+    known = [Verdict(1, "duplicate", ""), Verdict(2, "duplicate", "")]
+    edge.answers = [lambda batch: receipt(batch, known, seen_to=40), receipt]
+    queue.append(scans(3))
+    scanner = scanner_of(queue, edge, tmp_path)
+    first = scanner.step()
+    assert isinstance(first, Sent)
+    assert first.renumbered == 2
+    assert isinstance(scanner.step(), Sent)
+    assert [(one.seq, one.at) for one in edge.batches[1]] == [(41, 0), (42, 1)]
+    assert queue.append(scans(1))[0].seq == 43
+
+
+def test_what_is_sent_was_noted_before(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    noted: list[str] = []
+
+    def answer(batch: list[Scan]) -> Any:
+        noted.append((tmp_path / "queue" / "attempted").read_text())
+        return receipt(batch)
+
+    edge.answers = [answer]
+    queue.append(scans(3))
+    scanner_of(queue, edge, tmp_path).step()
+    assert noted == ["3"]
+
+
+def test_a_closed_idle_connection_is_no_outage(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [receipt, DROPPED, receipt]
+    scanner = scanner_of(queue, edge, tmp_path)
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+
+
+def test_unusable_keys_are_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyUnusable, match="no key file"):
+        load_private_key(tmp_path / "none.pem")
+    (tmp_path / "bad.pem").write_text(json.dumps({}))
+    with pytest.raises(KeyUnusable, match=r"bad\.pem"):
+        load_private_key(tmp_path / "bad.pem")
