@@ -116,9 +116,7 @@ class PlaceTree:
             if parent not in self.by_id:
                 raise ValueError(f"place {place_id!r}: its ancestor {parent!r} is not registered")
             if parent == place_id or len(chain) == PLACE_DEPTH_MAX:
-                raise ValueError(
-                    f"place {place_id!r}: its parents form a ring or nest over {PLACE_DEPTH_MAX}"
-                )
+                raise ValueError(f"place {place_id!r}: its parents form a ring or nest over {PLACE_DEPTH_MAX}")
             chain.append(parent)
             parent = self.by_id[parent].parent
         return tuple(chain)

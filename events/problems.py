@@ -35,9 +35,7 @@ class Kind(msgspec.Struct, frozen=True):
     action: str
     retry_after_seconds: int = 0
 
-    def problem(
-        self, detail: str = "", *, pointer: str = "", retry_after_seconds: int | None = None
-    ) -> Problem:
+    def problem(self, detail: str = "", *, pointer: str = "", retry_after_seconds: int | None = None) -> Problem:
         """This way to fail, with what happened this time. `detail` must hold no personal data."""
         return Problem(
             type=PROBLEM_TYPE_BASE + self.name,
@@ -46,9 +44,7 @@ class Kind(msgspec.Struct, frozen=True):
             detail=detail,
             action=self.action,
             pointer=pointer,
-            retry_after_seconds=self.retry_after_seconds
-            if retry_after_seconds is None
-            else retry_after_seconds,
+            retry_after_seconds=self.retry_after_seconds if retry_after_seconds is None else retry_after_seconds,
         )
 
 
@@ -161,7 +157,7 @@ STREAM_DOWN = _kind(
     "stream-unavailable",
     503,
     "Scans cannot be made durable at the moment",
-    "Keep the scans and resend the batch after Retry-After seconds. Nothing of this batch was accepted.",
+    "Keep the scans and resend the batch after Retry-After seconds. Sending it twice is harmless.",
     5,
 )
 STREAM_FULL = _kind(
@@ -186,9 +182,7 @@ BEHIND = _kind(
     5,
 )
 NOT_FOUND = _kind("not-found", 404, "There is nothing here", "Check the path and the id against docs/api.md.")
-METHOD_NOT_ALLOWED = _kind(
-    "method-not-allowed", 405, "This method is not served here", "See the Allow header."
-)
+METHOD_NOT_ALLOWED = _kind("method-not-allowed", 405, "This method is not served here", "See the Allow header.")
 INTERNAL = _kind(
     "internal-error",
     500,

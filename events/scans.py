@@ -34,7 +34,7 @@ class How(enum.StrEnum):
     PHONE = "phone"
 
 
-class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One scan on the wire.
 
     Exactly one of `code` (a personal code's text, its signature may be left off), `cccd` (a 12-digit

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from events import codec
 from events.scans import Evidence
 from keys import http_signatures, sealing
+from keys.http_signatures import SignatureInput
 from keys.secrets import ServerSecrets
 
 NONCE_BYTES: Final = 12
@@ -33,17 +34,9 @@ def open_evidence(secrets: ServerSecrets, sealed: bytes, device: int) -> Evidenc
 
 def signature_holds(evidence: Evidence, public: bytes) -> bool:
     """Whether the request in evidence carries a signature of the raw 32-byte Ed25519 public key over its body."""
-    path, _, query = evidence.path.partition("?")
     try:
         signed = http_signatures.parse_signature_input(evidence.signature_input)
-        base = http_signatures.signature_base(
-            signed,
-            method=evidence.method,
-            path=path,
-            query=query,
-            authority=evidence.headers.get("host", ""),
-            headers=evidence.headers,
-        )
+        base = signed_text(evidence, signed)
         signature = http_signatures.parse_signature(evidence.signature, signed.label)
         digest = evidence.headers.get("content-digest", "")
         return (
@@ -53,6 +46,19 @@ def signature_holds(evidence: Evidence, public: bytes) -> bool:
         )
     except http_signatures.MalformedSignature:
         return False
+
+
+def signed_text(evidence: Evidence, signed: SignatureInput) -> bytes:
+    """The signature base of the request in evidence: what its device signed. Raises `MalformedSignature`."""
+    path, _, query = evidence.path.partition("?")
+    return http_signatures.signature_base(
+        signed,
+        method=evidence.method,
+        path=path,
+        query=query,
+        authority=evidence.headers.get("host", ""),
+        headers=evidence.headers,
+    )
 
 
 def _bound_to(device: int) -> bytes:

@@ -21,7 +21,7 @@ asked later sees the scan. See `received_times` for the few entries that get a l
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -40,8 +40,8 @@ log: Final = logging.getLogger("truyvet.sink")
 class SinkLimits(msgspec.Struct, frozen=True):
     """How much one insert may hold and how long the sink waits."""
 
-    entries_max: int = 2_000
-    rows_max: int = 200_000
+    entries_max: int = 4_096
+    bytes_max: int = 48_000_000
     idle_ms: int = 500
     lease_seconds: float = 15.0
     retry_seconds: float = 0.5
@@ -117,11 +117,12 @@ class Sink:
             entries = self._stream.between(state.frozen.first, state.frozen.last)
             return self._lay(state.frozen, gather(entries, state.frozen.received_after))
 
-        entries = self._stream.after(state.cursor, self._limits.entries_max)
-        if not entries:
+        chosen = self._stream.after(
+            state.cursor, entries_max=self._limits.entries_max, bytes_max=self._limits.bytes_max
+        )
+        if not chosen:
             self._idle(state.cursor)
             return 0
-        chosen = head(entries, self._limits.rows_max)
         load = gather(chosen, state.received)
         self._on_step("chosen")
         frozen = FrozenRange(chosen[0][0], chosen[-1][0], state.received, max(load.received, default=state.received))
@@ -166,19 +167,6 @@ class Sink:
                 self._store.insert_rowbinary(table, data, token=frozen.token)
         if load.poison:
             log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
-
-
-def head(entries: Sequence[tuple[str, bytes]], rows_max: int) -> Sequence[tuple[str, bytes]]:
-    """As many of the first entries as hold at most about `rows_max` scans, and one at the least.
-
-    Reckoned from the payloads' sizes: a scan takes at least its row.
-    """
-    size = 0
-    for count, (_, payload) in enumerate(entries):
-        size += len(payload)
-        if count and size > rows_max * LOG_ROW.size:
-            return entries[:count]
-    return entries
 
 
 def gather(entries: Iterable[tuple[str, bytes]], received_after: int) -> Load:

@@ -108,11 +108,6 @@ class ControlFollower:
         """Wait until the thread has ended."""
         self._thread.join(timeout_seconds)
 
-    def wait_for(self, recorded_at: int, timeout_seconds: float) -> bool:
-        """Whether, within the time, an event recorded at that ms or later has been applied here."""
-        with self._moved:
-            return self._moved.wait_for(lambda: _entry_ms(self.position) >= recorded_at, timeout_seconds)
-
     def catch_up(self, timeout_seconds: float) -> bool:
         """Whether, within the time, everything recorded before this call has been applied here. Raises `StreamDown`."""
         try:

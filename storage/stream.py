@@ -6,6 +6,7 @@ Writers that wait at the same time share an fsync, so the edge sends what has ga
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, Final, cast
@@ -26,6 +27,7 @@ NUDGE: Final = "truyvet:nudge"
 FIRST: Final = "0-0"
 PIPELINE_BATCHES_MAX: Final = 256
 PIPELINE_BYTES_MAX: Final = 8_000_000
+READ_ENTRIES: Final = 64
 
 Run = tuple[int, int]
 """Inclusive bounds of consecutive seqs."""
@@ -212,9 +214,21 @@ class ScanStream:
             codec.from_json(frozen, FrozenRange) if frozen else None,
         )
 
-    def after(self, cursor: str, count: int) -> list[tuple[str, bytes]]:
-        """The next entries, oldest first: id and payload (empty where the entry has none)."""
-        return self._entries(lambda: self._redis.xrange(SCANS, min=f"({cursor}", count=count))
+    def after(self, cursor: str, *, entries_max: int, bytes_max: int) -> list[tuple[str, bytes]]:
+        """The next entries, oldest first: id and payload (empty where the entry has none).
+
+        Read in pieces and only until they hold `bytes_max`, because after an outage they may be gigabytes.
+        """
+        found: list[tuple[str, bytes]] = []
+        size = 0
+        while len(found) < entries_max and size < bytes_max:
+            piece = self._entries(functools.partial(self._redis.xrange, SCANS, min=f"({cursor}", count=READ_ENTRIES))
+            found += piece
+            size += sum(len(payload) for _, payload in piece)
+            if len(piece) < READ_ENTRIES:
+                break
+            cursor = piece[-1][0]
+        return found
 
     def between(self, first: str, last: str) -> list[tuple[str, bytes]]:
         """The entries of a frozen range."""

@@ -17,8 +17,6 @@ import redis
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 30.0
 POLL_SECONDS: Final = 0.02
-SOCKET_PATH_BYTES_MAX: Final = 100
-"""sockaddr_un holds 108 bytes on Linux and 104 on macOS."""
 
 SERVER_OPTIONS: Final = (
     *("--appendonly", "yes"),
@@ -125,7 +123,7 @@ class EmbeddedValkey:
     def _runs(self, pid: int) -> bool:
         if self._process is not None and self._process.pid == pid:
             return self._process.poll() is None
-        return _signal(pid, 0)
+        return _signal(pid, 0) and not _is_zombie(pid)
 
     def _end(self, pid: int) -> None:
         _signal(pid, signal.SIGTERM)
@@ -149,6 +147,14 @@ def _signal(pid: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether the process has ended and only waits for a parent to ask, which the parent of an orphan never does."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _is_valkey(pid: int, directory: Path) -> bool:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from events import codec
 from events.scans import LOG_ROW, RECEIVED_OFFSET, REFUSED_ROW, Entry
-from ingest.sink import Sink, SinkLimits, gather, head, readable, received_times, row_string, stamped
+from ingest.sink import Sink, SinkLimits, gather, readable, received_times, row_string, stamped
 from storage.clickhouse import Store
 from storage.errors import StoreDown
-from storage.stream import SCANS, NotTheOwner, ScanStream
+from storage.stream import READ_ENTRIES, SCANS, NotTheOwner, ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
 
@@ -190,11 +190,14 @@ def test_stamping_writes_received_and_nothing_else(count: int, received: int) ->
     assert RECEIVED_OFFSET == 22
 
 
-def test_a_range_is_cut_by_size_but_never_empty() -> None:
-    entries = [(f"{number}-0", bytes(LOG_ROW.size * 10)) for number in range(5)]
-    assert len(head(entries, 25)) == 2
-    assert len(head(entries, 1)) == 1
-    assert len(head(entries, 1000)) == 5
+def test_a_range_is_cut_by_size_but_never_empty(valkey: "redis.Redis") -> None:
+    for _ in range(200):
+        valkey.xadd(SCANS, {"e": bytes(1000)})
+    stream = ScanStream(valkey, owner="sink")
+    assert len(stream.after("0-0", entries_max=10_000, bytes_max=1)) == READ_ENTRIES
+    assert len(stream.after("0-0", entries_max=10_000, bytes_max=100_000)) == 2 * READ_ENTRIES
+    whole = stream.after("0-0", entries_max=10_000, bytes_max=10_000_000)
+    assert len(whole) == len({name for name, _ in whole}) == 200
 
 
 def test_row_strings_carry_their_length() -> None:

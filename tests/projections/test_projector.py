@@ -36,7 +36,7 @@ def drain(valkey: "redis.Redis", store: Store) -> None:
         stream=ScanStream(valkey, owner="sink"),
         store=store,
         watermarks=Watermarks(valkey),
-        limits=SinkLimits(idle_ms=1, entries_max=3),
+        limits=SinkLimits(idle_ms=1, entries_max=3, bytes_max=1),
     )
     while sink.step():
         pass

@@ -1,0 +1,80 @@
+#!/usr/bin/env node
+// A Truyvet scanner with nothing but Node's standard library (20.10 or newer). docs/api.md explains each step.
+//
+//   scan.mjs in 'TV1.…'     somebody enters; the text is what the camera read from their code
+//   scan.mjs out 'TV1.…'    somebody leaves (at a checkpoint: pass)
+//   scan.mjs                sends what still waits; run it from time to time, after an outage for instance
+//
+// Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
+// answered for it, so neither a dead network nor a power cut loses one. Run one at a time for a queue. Exit status:
+// 0 sent, 75 kept for later, 1 kept and somebody must act.
+import { createHash, createPrivateKey, sign } from 'node:crypto';
+import * as fs from 'node:fs';
+import { gzipSync } from 'node:zlib';
+
+const env = process.env;
+const privateKey = createPrivateKey(fs.readFileSync(env.SCANNER_KEY ?? 'device.pem')); // it never leaves the device
+const keyid = env.SCANNER_KEYID; // what the enrolment printed, such as gate-1.1
+const url = env.SCANNER_URL ?? 'http://127.0.0.1:8470';
+const queue = env.SCANNER_QUEUE ?? 'scanner-queue'; // never delete it: a seq used twice is a scan lost
+const BATCH_SCANS = 1000;
+
+/** Writes a file so that after a power cut it is there whole or not at all. */
+function writeDurably(name, text) {
+  fs.writeFileSync(`${queue}/${name}.new`, text, { flush: true });
+  fs.renameSync(`${queue}/${name}.new`, `${queue}/${name}`);
+  const directory = fs.openSync(queue);
+  fs.fsyncSync(directory);
+  fs.closeSync(directory);
+}
+
+function writeDown(kind, code) {
+  if (!['in', 'out', 'pass'].includes(kind) || !code) throw new Error('Not a scan; nothing was kept.');
+  const seq = (fs.existsSync(`${queue}/seq`) ? Number(fs.readFileSync(`${queue}/seq`, 'utf8')) : 0) + 1;
+  writeDurably('seq', `${seq}\n`); // the number is used up before the scan has it
+  writeDurably(`${String(seq).padStart(16, '0')}.scan`, JSON.stringify({ seq, at: Date.now(), kind, code }));
+}
+
+/** The headers that make `body`, as it is sent, a signed request (RFC 9421, RFC 9530). */
+function signedHeaders(body) {
+  const headers = {
+    'content-type': 'application/json',
+    'content-encoding': 'gzip',
+    'content-digest': `sha-256=:${createHash('sha256').update(body).digest('base64')}:`,
+  };
+  const covered = { '@method': 'POST', '@path': '/v1/scans', ...headers };
+  const names = Object.keys(covered).map((name) => `"${name}"`).join(' ');
+  const params = `(${names});created=${Math.floor(Date.now() / 1000)};keyid="${keyid}"`;
+  const signed = Object.entries({ ...covered, '@signature-params': params });
+  const base = signed.map(([name, value]) => `"${name}": ${value}`).join('\n');
+  const signature = sign(null, Buffer.from(base), privateKey).toString('base64');
+  return { ...headers, 'signature-input': `sig=${params}`, signature: `sig=:${signature}:` };
+}
+
+/** Sends the oldest scans; returns the exit status for a failure, or null. */
+async function send(files) {
+  const scans = files.map((file) => JSON.parse(fs.readFileSync(`${queue}/${file}`, 'utf8')));
+  const body = gzipSync(JSON.stringify({ scans }));
+  const request = { method: 'POST', headers: signedHeaders(body), body, signal: AbortSignal.timeout(30_000) };
+  const { status, text } = await fetch(`${url}/v1/scans`, request)
+    .then(async (answer) => ({ status: answer.status, text: await answer.text() }))
+    .catch((error) => ({ status: 0, text: error.message }));
+  if (status === 200 || status === 202) {
+    console.log(text); // refused scans are answered for too: the receipt says why
+    for (const file of files) fs.unlinkSync(`${queue}/${file}`);
+    return null;
+  }
+  const later = status === 0 || status === 408 || status === 429 || status >= 500;
+  console.error(`${later ? 'Kept for later' : 'Kept, but somebody must act'} (${status}): ${text}`);
+  return later ? 75 : 1;
+}
+
+fs.mkdirSync(queue, { recursive: true });
+if (!keyid) throw new Error('Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1.');
+const [kind, code] = process.argv.slice(2);
+if (kind) writeDown(kind, code);
+const waiting = fs.readdirSync(queue).filter((name) => name.endsWith('.scan')).sort();
+for (let from = 0, failed = null; from < waiting.length && failed === null; from += BATCH_SCANS) {
+  failed = await send(waiting.slice(from, from + BATCH_SCANS));
+  process.exitCode = failed ?? 0;
+}

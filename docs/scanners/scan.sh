@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# A Truyvet scanner in bash 5, curl and openssl 3. docs/api.md explains each step.
+#
+#   scan.sh in 'TV1.…'     somebody enters; the text is what the camera read from their code
+#   scan.sh out 'TV1.…'    somebody leaves (at a checkpoint: pass)
+#   scan.sh                sends what still waits; run it from time to time, after an outage for instance
+#
+# Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
+# answered for it, so neither a dead network nor a power cut loses one. Exit status: 0 sent, 75 kept for later,
+# 1 kept and somebody must act.
+set -euo pipefail
+shopt -s nullglob
+
+key=${SCANNER_KEY:-device.pem}                          # the private key; it never leaves the device
+keyid=${SCANNER_KEYID:?set it to what the enrolment printed, such as gate-1.1}
+url=${SCANNER_URL:-http://127.0.0.1:8470}
+queue=${SCANNER_QUEUE:-scanner-queue}                   # never delete it: a seq used twice is a scan lost
+
+mkdir -p "$queue"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+exec 9>"$queue/lock"
+if command -v flock >/dev/null; then flock 9; fi        # two scans at once wait for each other
+
+write_down() {  # kind, code
+  [[ $1 =~ ^(in|out|pass)$ && $2 =~ ^[A-Za-z0-9._-]{1,512}$ ]] || { echo "Not a scan; nothing was kept." >&2; exit 1; }
+  local seq=0
+  if [[ -s $queue/seq ]]; then read -r seq <"$queue/seq"; fi
+  seq=$((10#$seq + 1))
+  echo "$seq" >"$queue/seq.new"
+  sync "$queue/seq.new"
+  mv "$queue/seq.new" "$queue/seq"                      # the number is used up before the scan has it
+  printf '{"seq":%d,"at":%d,"kind":"%s","code":"%s"}' "$seq" "$((${EPOCHREALTIME/[.,]/} / 1000))" "$1" "$2" \
+    >"$work/scan"
+  printf -v name '%s/%016d.scan' "$queue" "$seq"
+  mv "$work/scan" "$name"
+  sync "$name" "$queue"
+}
+
+send() {  # files of scans, oldest first
+  local separator='' file digest params signature status
+  printf '{"scans":[' >"$work/body"
+  for file in "$@"; do
+    printf '%s%s' "$separator" "$(<"$file")" >>"$work/body"
+    separator=,
+  done
+  printf ']}' >>"$work/body"
+
+  # RFC 9530: the digest of the body as it is sent. RFC 9421: the signature over these lines, the last one without
+  # a line break.
+  digest="sha-256=:$(openssl dgst -sha256 -binary "$work/body" | openssl base64 -A):"
+  params="(\"@method\" \"@path\" \"content-type\" \"content-digest\");created=$EPOCHSECONDS;keyid=\"$keyid\""
+  printf '%s\n' '"@method": POST' '"@path": /v1/scans' '"content-type": application/json' \
+    "\"content-digest\": $digest" >"$work/base"
+  printf '"@signature-params": %s' "$params" >>"$work/base"
+  signature=$(openssl pkeyutl -sign -rawin -inkey "$key" -in "$work/base" | openssl base64 -A)
+
+  status=$(curl --silent --show-error --max-time 30 --output "$work/answer" --write-out '%{http_code}' \
+    --header 'Content-Type: application/json' --header 'Expect:' --header "Content-Digest: $digest" \
+    --header "Signature-Input: sig=$params" --header "Signature: sig=:$signature:" \
+    --data-binary @"$work/body" "$url/v1/scans") || status=000
+  case $status in
+    200 | 202) cat "$work/answer" && echo && rm -- "$@" ;;   # refused scans too: the receipt says why
+    000 | 408 | 429 | 5??) echo "Kept for later ($status)." >&2; exit 75 ;;
+    *) echo "Kept, but somebody must act ($status): $(<"$work/answer")" >&2; exit 1 ;;
+  esac
+}
+
+if (($#)); then write_down "$1" "${2:-}"; fi
+while waiting=("$queue"/*.scan) && ((${#waiting[@]})); do
+  send "${waiting[@]:0:1000}"
+done
