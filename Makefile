@@ -28,5 +28,5 @@ $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Truyvet needs Python 3.11 or newer on the PATH."; exit 1; }
 	@echo "Setting up $(VENV) once with $$($(PYTHON) --version); this downloads about 400 MB."
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv, then try again."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[embedded,dev]'
 	@touch $@

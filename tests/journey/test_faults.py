@@ -18,6 +18,7 @@ SCANNERS = 3
 BATCH_SCANS = 10
 BATCHES_BETWEEN_KILLS = 40
 WAIT_SECONDS_MAX = 120.0
+POLL_SECONDS = 0.05
 SUBJECT = bytes(range(16))
 
 
@@ -101,6 +102,11 @@ def check_log(system: System, acknowledged: dict[str, int]) -> None:
 
 
 def kill(system: System, name: str) -> None:
+    """End a process at once, as soon as it is back from an earlier death."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while name not in system.embedded.pids:
+        assert time.monotonic() < deadline, f"{name} was not started again"
+        time.sleep(POLL_SECONDS)
     os.kill(system.embedded.pids[name], signal.SIGKILL)
 
 
