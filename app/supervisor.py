@@ -11,6 +11,8 @@ import logging
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,15 +20,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from app.errors import Explained
-from app.fleet import Child, Fleet
+from app.fleet import Child, ChildFailed, Fleet
 from app.key_file import load_or_create
 from app.ports import await_free
-from app.processes import backend
 from app.settings import Settings
 from app.stream_client import stream_client
 from events.access import Role
 from events.control import TokenIssued
-from storage.clickhouse import migrate
 from storage.control import ControlLog
 from storage.valkey import EmbeddedValkey, ValkeyFailed
 from tracing.access import new_token
@@ -36,6 +36,7 @@ log: Final = logging.getLogger("truyvet.supervisor")
 
 LOCK_FILE: Final = "up.lock"
 TOKEN_FILE: Final = "token"
+STORE_DIR: Final = "clickhouse"
 OPERATOR: Final = "local operator"
 OPERATOR_TOKEN_MS: Final = 30 * 24 * 3_600_000
 OPERATOR_TOKEN_RENEW_MS: Final = 7 * 24 * 3_600_000
@@ -92,8 +93,7 @@ class Embedded:
                 # Workers share their port, which would let two services split one port's requests between them.
                 await_free(host, port, seconds=PORT_WAIT_SECONDS)
             self._start_valkey()
-            if not settings.embedded_store:
-                migrate(backend.store(settings))
+            prepare_stores(settings)
             self.token = operator_token(settings)
             clear_metrics(settings)
             self._fleet = Fleet(
@@ -152,11 +152,30 @@ class Embedded:
                 log.error("%s", error)
 
 
+def prepare_stores(settings: Settings) -> None:
+    """Bring a ClickHouse server's tables up to date, and put registries back that the stream has lost.
+
+    `truyvet migrate` does it in a process of its own: this one must not open an embedded store, which has one owner.
+    """
+    client = stream_client(settings)
+    lost = ControlLog(client).empty() and (settings.data_dir / STORE_DIR).is_dir()
+    client.close()
+    if lost or not settings.embedded_store:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "app.cli", "migrate"],
+            env=settings.process_environment(),
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ChildFailed("`truyvet migrate` failed; its lines are above.")
+
+
 def has_data(settings: Settings) -> bool:
     """Whether the embedded servers hold anything that needs the keys it was written with."""
     return any(
         directory.is_dir() and any(directory.iterdir())
-        for directory in (settings.valkey_dir, settings.data_dir / "clickhouse")
+        for directory in (settings.valkey_dir, settings.data_dir / STORE_DIR)
     )
 
 

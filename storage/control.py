@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 
 from events import codec
-from events.control import ControlEvent, Recorded
+from events.control import ControlEvent, DeviceEnrolled, PlaceRegistered, Recorded
 from storage.errors import StreamDown
 
 CONTROL_STREAM: Final = "truyvet:control"
@@ -57,17 +57,54 @@ class ControlLog:
 
     def replay(self, after: str = FIRST) -> list[tuple[str, Recorded]]:
         """Every event after the given entry, oldest first, each with its entry id."""
-        found: list[tuple[str, Recorded]] = []
+        return [_recorded(entry, fields) for entry, fields in self._entries(after)]
+
+    def entries(self, after: str = FIRST) -> list[tuple[str, bytes]]:
+        """The same as they lie in the stream: entry id and JSON."""
+        return [(entry.decode(), fields[b"e"]) for entry, fields in self._entries(after)]
+
+    def empty(self) -> bool:
+        """Whether nothing was ever recorded, or everything was lost."""
+        try:
+            return self._redis.xlen(CONTROL_STREAM) == 0
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+
+    def restore(self, entries: list[tuple[str, bytes]]) -> None:
+        """Put entries back into an empty stream under the ids that they had, and go on counting from their numbers.
+
+        Raises `StreamDown`, also where the stream is not empty.
+        """
+        numbers: dict[Registry, int] = {"device": 0, "place": 0}
+        for _, text in entries:
+            match codec.control_from_json(text):
+                case DeviceEnrolled(device):
+                    numbers["device"] = max(numbers["device"], device.number)
+                case PlaceRegistered(place):
+                    numbers["place"] = max(numbers["place"], place.number)
+        try:
+            for start in range(0, len(entries), REPLAY_ENTRIES):
+                pipeline = self._redis.pipeline(transaction=False)
+                for entry, text in entries[start : start + REPLAY_ENTRIES]:
+                    pipeline.xadd(CONTROL_STREAM, {b"e": text}, id=entry)
+                pipeline.execute()
+            for registry, number in numbers.items():
+                self._redis.set(f"truyvet:number:{registry}", number)
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+
+    def _entries(self, after: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        found: list[tuple[bytes, dict[bytes, bytes]]] = []
         try:
             while True:
                 batch = cast(
                     list[tuple[bytes, dict[bytes, bytes]]],
                     self._redis.xrange(CONTROL_STREAM, min=f"({after}", count=REPLAY_ENTRIES),
                 )
-                found.extend(_recorded(entry, fields) for entry, fields in batch)
+                found.extend(batch)
                 if len(batch) < REPLAY_ENTRIES:
                     return found
-                after = found[-1][0]
+                after = batch[-1][0].decode()
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 

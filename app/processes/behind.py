@@ -4,12 +4,15 @@ from app.processes import backend
 from app.processes.life import Life
 from app.settings import Settings
 from app.stream_client import stream_client
+from ingest.archive import ControlArchive
+from storage.control import ControlLog
 
 
 def run_sink(settings: Settings, life: Life) -> None:
     """Lay the stream into the log until the process is told to stop."""
     client, store = stream_client(settings), backend.store(settings)
     life.part("sink", backend.sink(client, store, backend.unique_owner()).run)
+    life.part("archive", ControlArchive(ControlLog(client), store).run)
     _until_stopped(life)
 
 

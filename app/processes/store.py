@@ -11,7 +11,9 @@ from app.processes import backend, trace
 from app.processes.life import Life
 from app.settings import Settings
 from app.stream_client import stream_client
+from ingest.archive import ControlArchive
 from storage.clickhouse import migrate
+from storage.control import ControlLog
 
 LOCK_FILE: Final = "store.lock"
 LOCK_POLL_SECONDS: Final = 0.1
@@ -30,6 +32,7 @@ def run(settings: Settings, life: Life) -> None:
     client, store = stream_client(settings), backend.store(settings)
     migrate(store)
     life.part("sink", backend.sink(client, store, SINK_OWNER).run)
+    life.part("archive", ControlArchive(ControlLog(client), store).run)
     life.part("projector", backend.projector(settings, client, store).run)
     try:
         trace.serve(settings, life, client, store)

@@ -26,10 +26,10 @@ PARTITION BY toYYYYMM(at)
 ORDER BY at
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- The control stream's copy for good: registries can be replayed from here when the stream is lost.
+-- The control stream's copy for good, event by event: `truyvet migrate` replays it where the stream was lost.
 CREATE TABLE IF NOT EXISTS control (
     entry String,
-    at DateTime64(3, 'UTC'),
+    at Int64,
     event String CODEC(ZSTD(3))
 )
 ENGINE = ReplacingMergeTree
