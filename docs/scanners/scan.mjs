@@ -7,17 +7,22 @@
 //
 // Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
 // answered for it, so neither a dead network nor a power cut loses one. Run one at a time for a queue. Exit status:
-// 0 sent, 75 kept for later, 1 kept and somebody must act.
+// 0 sent, 75 kept for later, 1 kept and somebody must act, 64 called wrongly and nothing kept.
 import { createHash, createPrivateKey, sign } from 'node:crypto';
 import * as fs from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
 const env = process.env;
-const privateKey = createPrivateKey(fs.readFileSync(env.SCANNER_KEY ?? 'device.pem')); // it never leaves the device
+const keyFile = env.SCANNER_KEY ?? 'device.pem'; // the private key; it never leaves the device
 const keyid = env.SCANNER_KEYID; // what the enrolment printed, such as gate-1.1
 const url = env.SCANNER_URL ?? 'http://127.0.0.1:8470';
 const queue = env.SCANNER_QUEUE ?? 'scanner-queue'; // never delete it: a seq used twice is a scan lost
 const BATCH_SCANS = 1000;
+
+function end(status, text) {
+  console.error(text);
+  process.exit(status);
+}
 
 /** Writes a file so that after a power cut it is there whole or not at all. */
 function writeDurably(name, text) {
@@ -29,14 +34,22 @@ function writeDurably(name, text) {
 }
 
 function writeDown(kind, code) {
-  if (!['in', 'out', 'pass'].includes(kind) || !code) throw new Error('Not a scan; nothing was kept.');
+  if (!['in', 'out', 'pass'].includes(kind) || !code) end(64, 'Not a scan; nothing was kept.');
   const seq = (fs.existsSync(`${queue}/seq`) ? Number(fs.readFileSync(`${queue}/seq`, 'utf8')) : 0) + 1;
   writeDurably('seq', `${seq}\n`); // the number is used up before the scan has it
   writeDurably(`${String(seq).padStart(16, '0')}.scan`, JSON.stringify({ seq, at: Date.now(), kind, code }));
 }
 
+function readKey() {
+  try {
+    return createPrivateKey(fs.readFileSync(keyFile));
+  } catch (error) {
+    return end(1, `Kept, but somebody must act: ${keyFile} holds no private key (${error.message}).`);
+  }
+}
+
 /** The headers that make `body`, as it is sent, a signed request (RFC 9421, RFC 9530). */
-function signedHeaders(body) {
+function signedHeaders(body, privateKey) {
   const headers = {
     'content-type': 'application/json',
     'content-encoding': 'gzip',
@@ -52,10 +65,10 @@ function signedHeaders(body) {
 }
 
 /** Sends the oldest scans; returns the exit status for a failure, or null. */
-async function send(files) {
+async function send(files, privateKey) {
   const scans = files.map((file) => JSON.parse(fs.readFileSync(`${queue}/${file}`, 'utf8')));
   const body = gzipSync(JSON.stringify({ scans }));
-  const request = { method: 'POST', headers: signedHeaders(body), body, signal: AbortSignal.timeout(30_000) };
+  const request = { method: 'POST', headers: signedHeaders(body, privateKey), body, signal: AbortSignal.timeout(30_000) };
   const { status, text } = await fetch(`${url}/v1/scans`, request)
     .then(async (answer) => ({ status: answer.status, text: await answer.text() }))
     .catch((error) => ({ status: 0, text: error.message }));
@@ -69,12 +82,13 @@ async function send(files) {
   return later ? 75 : 1;
 }
 
+if (!keyid) end(64, 'Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1. Nothing was kept.');
 fs.mkdirSync(queue, { recursive: true });
-if (!keyid) throw new Error('Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1.');
 const [kind, code] = process.argv.slice(2);
 if (kind) writeDown(kind, code);
+const privateKey = readKey();
 const waiting = fs.readdirSync(queue).filter((name) => name.endsWith('.scan')).sort();
 for (let from = 0, failed = null; from < waiting.length && failed === null; from += BATCH_SCANS) {
-  failed = await send(waiting.slice(from, from + BATCH_SCANS));
+  failed = await send(waiting.slice(from, from + BATCH_SCANS), privateKey);
   process.exitCode = failed ?? 0;
 }

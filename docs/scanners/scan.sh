@@ -7,15 +7,16 @@
 #
 # Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
 # answered for it, so neither a dead network nor a power cut loses one. Exit status: 0 sent, 75 kept for later,
-# 1 kept and somebody must act.
+# 1 kept and somebody must act, 64 called wrongly and nothing kept.
 set -euo pipefail
 shopt -s nullglob
 
 key=${SCANNER_KEY:-device.pem}                          # the private key; it never leaves the device
-keyid=${SCANNER_KEYID:?set it to what the enrolment printed, such as gate-1.1}
+keyid=${SCANNER_KEYID:-}                                # what the enrolment printed, such as gate-1.1
 url=${SCANNER_URL:-http://127.0.0.1:8470}
 queue=${SCANNER_QUEUE:-scanner-queue}                   # never delete it: a seq used twice is a scan lost
 
+[[ $keyid ]] || { echo "Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1. Nothing was kept." >&2; exit 64; }
 mkdir -p "$queue"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,7 +24,7 @@ exec 9>"$queue/lock"
 if command -v flock >/dev/null; then flock 9; fi        # two scans at once wait for each other
 
 write_down() {  # kind, code
-  [[ $1 =~ ^(in|out|pass)$ && $2 =~ ^[A-Za-z0-9._-]{1,512}$ ]] || { echo "Not a scan; nothing was kept." >&2; exit 1; }
+  [[ $1 =~ ^(in|out|pass)$ && $2 =~ ^[A-Za-z0-9._-]{1,512}$ ]] || { echo "Not a scan; nothing was kept." >&2; exit 64; }
   local seq=0
   if [[ -s $queue/seq ]]; then read -r seq <"$queue/seq"; fi
   seq=$((10#$seq + 1))
