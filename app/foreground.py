@@ -8,12 +8,17 @@ from typing import Final, NoReturn
 IDLE_SECONDS: Final = 3_600.0
 
 
-def run_until_told(start: Callable[[], None], stop: Callable[[], None]) -> None:
-    """Call `start`, wait for SIGINT, SIGTERM or SIGHUP, call `stop`. An error of `start` is raised after `stop`."""
+def run_until_told(start: Callable[[], None], stop: Callable[[], None]) -> bool:
+    """Call `start`, wait for SIGINT, SIGTERM or SIGHUP, call `stop`. An error of `start` is raised after `stop`.
+
+    Returns whether `start` had ended when the signal came.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    started = False
     try:
         start()
+        started = True
         _idle()
     except KeyboardInterrupt:
         pass
@@ -22,6 +27,7 @@ def run_until_told(start: Callable[[], None], stop: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         stop()
+    return started
 
 
 def _idle() -> NoReturn:

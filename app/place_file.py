@@ -4,12 +4,15 @@ Pure: lines and the registered places go in, the places to register come out.
 """
 
 import csv
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from app.csv_output import plain_cell
+from app.field_words import fault_in_words
+from app.unseen import unseen_in
 from events.places import PLACE_DEPTH_MAX, Place, PlaceTree
 
 COLUMNS: Final = (
@@ -122,28 +125,37 @@ def change(rows: list[Row], registered: PlaceTree, next_number: Callable[[], int
 def _check_header(header: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in COLUMNS]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise FileRefused([RowError(1, "commas must separate the columns: save the file as CSV with commas")])
     if missing:
         raise FileRefused([RowError(1, f"the header lacks {', '.join(missing)}; the columns are {', '.join(COLUMNS)}")])
     if unknown:
         raise FileRefused(
             [RowError(1, f"unknown columns {', '.join(map(repr, unknown))}; known: {', '.join(COLUMNS)}")]
         )
+    if twice:
+        raise FileRefused([RowError(1, f"the header has {', '.join(twice)} twice")])
 
 
 def _row(line: int, record: Mapping[str | None, str | list[str] | None]) -> Row | RowError:
     if record.get(""):
         return RowError(line, "more cells than the header has columns")
     cells = {
-        str(name): plain_cell(value.strip())
+        str(name): unicodedata.normalize("NFC", plain_cell(value.strip()))
         for name, value in record.items()
         if isinstance(value, str) and value.strip()
     }
+    for name in REQUIRED:
+        if name not in cells:
+            return RowError(line, f"{name} is empty")
+    for name, value in cells.items():
+        if (unseen := unseen_in(value)) is not None:
+            return RowError(line, f"{name} has a character that nobody sees ({unseen}): type it anew")
     try:
         return Row(line, msgspec.convert({**cells, "number": 0}, Place, strict=False))
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        field = where.rstrip("`")
-        return RowError(line, f"{field + ': ' if field else ''}{message[:1].lower()}{message[1:]}")
+        return RowError(line, fault_in_words(error, {**cells}))
 
 
 def _parent_error(place: Place, places: Mapping[str, Place]) -> str | None:

@@ -116,6 +116,12 @@ class ScanQueue:
             self._replace_number(ATTEMPTED, seq)
             self.attempted = seq
 
+    def take_back(self, seq: int) -> None:
+        """The last attempt certainly brought nothing to the server: `seq` is what was attempted before it."""
+        if seq < self.attempted:
+            self._replace_number(ATTEMPTED, seq)
+            self.attempted = seq
+
     def acknowledge(self, seq: int) -> None:
         """The server has answered for every scan up to `seq`."""
         with self._guard:

@@ -49,6 +49,10 @@ class Unreachable(Exception):
     """No answer came: the scans may or may not have arrived. Sending them again is harmless."""
 
 
+class NotSent(Unreachable):
+    """There was no connection at all: the scans have certainly not arrived."""
+
+
 class KeyUnusable(Explained):
     """The private key file cannot be used; the message names it and says what to do."""
 
@@ -125,10 +129,14 @@ class EdgeClient:
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        """Send a request and read its answer. Raises `Unreachable`."""
+        """Send a request and read its answer. Raises `NotSent`, `Unreachable`."""
         for fresh in (False, True):
             reused = self._connection is not None
-            connection = self._connected()
+            try:
+                connection = self._connected()
+            except OSError as error:
+                # What went out over the connection before, if any, may have arrived all the same.
+                raise (Unreachable if fresh else NotSent)(type(error).__name__) from error
             try:
                 connection.request("POST", self._prefix + path, body=body, headers=headers)
                 response = connection.getresponse()
@@ -153,7 +161,9 @@ class EdgeClient:
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-            self._connection = kind(self._host, self._port, timeout=self._timeout_seconds)
+            connection = kind(self._host, self._port, timeout=self._timeout_seconds)
+            connection.connect()
+            self._connection = connection
         return self._connection
 
 
@@ -185,16 +195,20 @@ class Scanner:
         scans = self._queue.head(self._batch_scans)
         if not scans:
             return None
-        fresh_from = self._queue.attempted + 1
+        attempted = self._queue.attempted
         self._queue.attempt(scans[-1].seq)
         try:
             answer = self._send(scans)
-        except Unreachable:
+        except Unreachable as error:
+            if isinstance(error, NotSent):
+                self._queue.take_back(attempted)
             return self._waits(None, 0.0)
         if answer.status in (http.client.OK, http.client.ACCEPTED):
-            return self._sent(scans, answer, fresh_from)
+            return self._sent(scans, answer, attempted + 1)
         problem = problem_of(answer)
         name = problem.type.removeprefix(PROBLEM_TYPE_BASE)
+        if name != problem.type and answer.status < http.client.INTERNAL_SERVER_ERROR:
+            self._queue.take_back(attempted)  # the service itself says that it took nothing
         if name in BODY_AT_FAULT or answer.status == http.client.REQUEST_ENTITY_TOO_LARGE:
             return self._smaller(scans, problem)
         if name in TRY_AGAIN or answer.status in (408, 429) or answer.status >= http.client.INTERNAL_SERVER_ERROR:
@@ -221,7 +235,7 @@ class Scanner:
         return Sent(scans, receipt, len(foreign))
 
     def _numbered_by_another(self, scans: list[Scan], receipt: Receipt, fresh_from: int) -> list[Scan]:
-        """Scans never sent from here, whose numbers the server knows: this queue's directory was lost or copied.
+        """Scans that cannot have arrived from here, whose numbers the server knows: this queue was lost or copied.
 
         Taking "duplicate" for an answer would lose them, so they are numbered anew, past all that was seen.
         """

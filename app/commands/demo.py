@@ -1,5 +1,6 @@
 """`truyvet demo`: the whole service on this machine, one simulated case traced and held against the truth."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -44,6 +45,7 @@ from tracing.routes_traces import TraceRequest
 PURPOSE: Final = "demonstration: tracing a simulated case"
 PIPE_COLUMNS: Final = 110
 CATCH_UP_SECONDS_MAX: Final = 180.0
+EXIT_INTERRUPTED: Final = 130
 
 
 class TruthMissed(Explained):
@@ -70,7 +72,7 @@ def demo(settings: Settings, people: int, days: int, seed: int, exit_after: bool
     """Run everything here, simulate a province, trace a case, and compare the answer with the truth.
 
     The first run on a data directory simulates; later ones ask the same question again. Stays up until Ctrl-C.
-    Exits with an error if the answer is not the truth to the millisecond.
+    Exits with an error if the answer is not the truth to the millisecond, or was not compared with it yet.
 
     \b
     Example:
@@ -85,7 +87,11 @@ def demo(settings: Settings, people: int, days: int, seed: int, exit_after: bool
         with play.service:
             play.perform()
     else:
-        run_until_told(play.perform_and_stay, play.service.stop)
+        performed = run_until_told(play.perform_and_stay, play.service.stop)
+        click.echo("Stopped. Nothing is left running.")
+        if not performed:
+            click.echo("The answer was not compared with the truth yet: `truyvet demo` on this data goes on.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
 
 
 def remembered(settings: Settings, plan: Plan) -> Memory:

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from app.clock import now_ms, shown
 from app.commands.options import TIME
+from app.field_words import fault_in_words
 from app.registries import Registries, open_registries
 from app.settings import Settings
-from app.terminal import show
+from app.terminal import add_row, show
 from events.devices import Device, DeviceKey
 from keys import enrolment
 from keys.enrolment import EnrolmentRefused
@@ -93,7 +94,8 @@ def enrol(
                 Device,
             )
         except msgspec.ValidationError as error:
-            raise click.ClickException(f"This cannot be enrolled: {error}.") from None
+            words = fault_in_words(error, {"id": device_id, "label": label, "subject": subject})
+            raise click.ClickException(f"Nothing was enrolled: {words}.") from None
         keyid = f"{device_id}.{enrolment.FIRST_KEY}"
         public, file = _public_key(public_key, key_file or Path(f"{keyid}.pem"))
         try:
@@ -139,13 +141,14 @@ def rotate(
 
 @device.command()
 @click.argument("keyid")
-@click.option("--from", "revoked_from", type=TIME, default="now", show_default=True, help="Untrusted from when on.")
+@click.option("--from", "since", type=TIME, help="Untrusted from when on; default now.")
 @click.option("--reason", default="", help="Why; no personal data, please.")
 @click.pass_obj
-def revoke(settings: Settings, keyid: str, revoked_from: int, reason: str) -> None:
+def revoke(settings: Settings, keyid: str, since: int | None, reason: str) -> None:
     """Revoke KEYID. What the log received under it since --from no longer counts for any trace.
 
-    Use the time from which the key may have been in other hands, not the time when you noticed.
+    Use the time from which the key may have been in other hands, not the time when you noticed. Another --from moves
+    the time of a revoked key, later too.
 
     \b
     Example:
@@ -155,6 +158,12 @@ def revoke(settings: Settings, keyid: str, revoked_from: int, reason: str) -> No
         key = registries.registry.keyring.key(keyid)
         if key is None:
             raise click.ClickException(f"No key is called {keyid!r}. `truyvet device list` shows them.")
+        if key.revoked_from is not None and since is None:
+            # "Now" would be later, and make what came in meanwhile count again.
+            raise click.ClickException(
+                f"{keyid} is revoked from {shown(key.revoked_from)} on. To change that, name the new time with --from."
+            )
+        revoked_from = now_ms() if since is None else since
         registries.record(enrolment.revoked(key, revoked_from, reason))
     click.echo(f"{keyid} is revoked from {shown(revoked_from)} on.")
 
@@ -174,7 +183,7 @@ def list_devices(settings: Settings) -> None:
         keyring = registries.registry.keyring
         for one in keyring.devices():
             for key in keyring.keys_of(one.id):
-                table.add_row(key.keyid, one.label, one.place or "(phone)", shown(key.valid_from), _state(key, now))
+                add_row(table, key.keyid, one.label, one.place or "(phone)", shown(key.valid_from), _state(key, now))
     show(table)
 
 

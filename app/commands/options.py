@@ -1,5 +1,6 @@
 """Values that several commands take."""
 
+import sys
 from typing import Any, Final
 
 import click
@@ -24,8 +25,19 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
 
 TIME: Final = Time()
 """`2021-10-21T08:30`, `2021-10-21`, `3d` (ago), `now`, or Unix ms."""
+
+
+def _asked(context: click.Context, parameter: click.Parameter, purpose: str | None) -> str:
+    """The purpose given, or typed in. Never a piped line, which may be somebody's number: purposes are kept."""
+    if purpose is not None:
+        return purpose
+    if not sys.stdin.isatty():
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return str(click.prompt("Purpose (kept in the audit log)", err=True))
+
+
 PURPOSE: Final = click.option(
     "--purpose",
-    prompt="Purpose (kept in the audit log)",
+    callback=_asked,
     help="Why you look at these people, 10 to 500 characters; kept in the audit log.",
 )

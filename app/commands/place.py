@@ -11,7 +11,7 @@ from app.csv_output import write_csv
 from app.place_file import COLUMNS, FileRefused, change, read_places
 from app.registries import open_registries
 from app.settings import Settings
-from app.terminal import counted, show
+from app.terminal import add_row, counted, show
 from events.control import PlaceRegistered
 from events.places import Category
 
@@ -33,7 +33,8 @@ def import_places(settings: Settings, file: TextIO) -> None:
     """Register the places of a CSV file, or change them to what the file says. Safe to repeat.
 
     Columns: id, name, category, parent, dwell_seconds, province, district, commune, latitude, longitude, capacity;
-    id and name are needed, parents may come in any order. One bad line and nothing is imported.
+    id and name are needed, parents may come in any order. One bad line and nothing is imported. FILE - is standard
+    input.
 
     \b
     Example:
@@ -80,6 +81,6 @@ def list_places(settings: Settings, category: str | None, within: str | None, *,
         return
     table = Table("id", "name", "category", "parent", "dwell", "province")
     for one in places:
-        table.add_row(one.id, one.name, one.category.value, one.parent, f"{one.dwell_ms // 60_000} min", one.province)
+        add_row(table, one.id, one.name, one.category.value, one.parent, f"{one.dwell_ms // 60_000} min", one.province)
     show(table)
     click.echo(f"{counted(len(places), 'place', 'places')}.", err=True)

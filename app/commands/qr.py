@@ -20,13 +20,14 @@ from keys.codes import CODE_NONCE_BYTES, issue_person_code, issue_place_code
 MODULE_PIXELS: Final = 8
 QUIET_ZONE_MODULES: Final = 4
 SUFFIXES: Final = (".png", ".svg")
+STANDARD_OUTPUT: Final = Path("-")
 FILE_MODE: Final = 0o600
 """A personal code is its owner's to show."""
 
 out_option = click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A .png or .svg file; without it the terminal shows the code.",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A .png or .svg file, or - for SVG on standard output; without it the terminal shows the code.",
 )
 
 
@@ -95,15 +96,19 @@ def person(settings: Settings, pseudonym: str | None, out: Path | None, days: in
 
 
 def draw(text: str, out: Path | None) -> None:
-    """Show the text as a QR code in the terminal, or write it to a .png or .svg file."""
+    """Show the text as a QR code in the terminal, or write it to a .png or .svg file, or to standard output."""
     code = segno.make_qr(text, error="m")
     if out is None:
         code.terminal(out=sys.stdout, compact=True, border=QUIET_ZONE_MODULES)
         click.echo(text)
         return
+    if out == STANDARD_OUTPUT:
+        code.save(sys.stdout.buffer, kind="svg", scale=MODULE_PIXELS, border=QUIET_ZONE_MODULES)
+        return
     if out.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"--out must end in {' or '.join(SUFFIXES)}.")
     descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, FILE_MODE)  # a file that was there keeps its mode otherwise
         code.save(file, kind=out.suffix[1:].lower(), scale=MODULE_PIXELS, border=QUIET_ZONE_MODULES)
     click.echo(f"Wrote {out}.")

@@ -97,7 +97,7 @@ def scan(
     turned_away = 0
     with ScanQueue(directory) as kept:
         if len(kept):
-            say(f"{len(kept)} scans wait from before")
+            say(f"{_waiting(len(kept))} from before")
         door = Door(kept, Scanner(kept, signer, client, directory=directory), say)
         door.open()
         try:
@@ -113,9 +113,13 @@ def scan(
             client.close()
         left = len(kept)
     if left:
-        say(f"{left} scans wait in {directory}; the next call sends them")
+        say(f"{_waiting(left)} in {directory}; the next call sends what waits")
         sys.exit(EXIT_KEPT)
     sys.exit(EXIT_REFUSED if turned_away or door.refused else 0)
+
+
+def _waiting(count: int) -> str:
+    return "1 scan waits" if count == 1 else f"{count:,} scans wait"
 
 
 def _texts(codes: tuple[str, ...]) -> Iterator[str]:

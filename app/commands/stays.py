@@ -8,7 +8,7 @@ from app.client import api_client
 from app.clock import now_ms, shown, shown_seconds
 from app.commands.options import PURPOSE, TIME
 from app.settings import Settings
-from app.terminal import counted, show
+from app.terminal import add_row, counted, show
 from events import codec
 
 
@@ -47,6 +47,6 @@ def stays(
     table = Table("place", "from", "to", "for", "entry", "exit")
     for stay in found:
         duration = shown_seconds((stay.end - stay.start) / 1000)
-        table.add_row(stay.place, shown(stay.start), shown(stay.end), duration, stay.entry.value, stay.exit.value)
+        add_row(table, stay.place, shown(stay.start), shown(stay.end), duration, stay.entry.value, stay.exit.value)
     show(table)
     click.echo(f"{counted(len(found), 'stay', 'stays')}.", err=True)

@@ -8,7 +8,7 @@ from rich.table import Table
 from app.clock import DAY_MS, now_ms, shown
 from app.registries import open_registries
 from app.settings import Settings
-from app.terminal import show
+from app.terminal import add_row, show
 from events.access import Role
 from events.control import TokenIssued, TokenRevoked
 from tracing.access import new_token
@@ -63,7 +63,7 @@ def list_tokens(settings: Settings) -> None:
     now = now_ms()
     for one in sorted(tokens, key=lambda one: (one.expires, one.id)):
         state = "revoked" if one.revoked else "expired" if one.expires <= now else "valid"
-        table.add_row(one.id, one.name, one.role.value, shown(one.expires), state)
+        add_row(table, one.id, one.name, one.role.value, shown(one.expires), state)
     show(table)
 
 

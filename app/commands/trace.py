@@ -1,5 +1,6 @@
 """`truyvet trace`: who was with a case."""
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +13,7 @@ from app.clock import shown, shown_seconds
 from app.commands.options import PURPOSE, TIME
 from app.csv_output import write_csv
 from app.settings import Settings
-from app.terminal import counted, show
+from app.terminal import add_row, counted, show
 from events import codec
 from tracing.answer import Answer
 from tracing.question import DEPTH_MAX, MIN_SECONDS_DEFAULT, Index, Rule
@@ -76,6 +77,8 @@ def trace(
         raise click.UsageError("Give --json or --csv, not both.")
     if not cases and not subjects:
         raise click.UsageError("Whom? Give --case ID or --subject PSEUDONYM.")
+    if not math.isfinite(min_seconds):
+        raise click.BadParameter("it must be a number of seconds.", param_hint="--min")
     answer = api_client(settings).trace(
         TraceRequest(
             index=Index(cases=cases, subjects=subjects),
@@ -128,7 +131,8 @@ def _show(answer: Answer) -> None:
     table.columns[1].no_wrap = True
     for contact in answer.contacts:
         places = sorted({one.place for one in contact.encounters})
-        table.add_row(
+        add_row(
+            table,
             f"F{contact.depth}",
             contact.subject,
             shown_seconds(contact.seconds),

@@ -135,7 +135,7 @@ def application(edge: ASGIApp, metrics: EdgeMetrics, stream_answers: Ready) -> L
 
     @get("/metrics", sync_to_thread=True)
     def exposition() -> Response[bytes]:
-        return Response(metrics.exposition(), media_type=MEDIA_TYPE)
+        return Response(metrics.exposition(), headers={"Content-Type": MEDIA_TYPE})
 
     return Litestar(
         [scans, healthz, readyz, exposition],

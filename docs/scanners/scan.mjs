@@ -35,9 +35,25 @@ function writeDurably(name, text) {
 
 function writeDown(kind, code) {
   if (!['in', 'out', 'pass'].includes(kind) || !code) end(64, 'Not a scan; nothing was kept.');
-  const seq = (fs.existsSync(`${queue}/seq`) ? Number(fs.readFileSync(`${queue}/seq`, 'utf8')) : 0) + 1;
+  keep({ at: Date.now(), kind, code });
+}
+
+function number(name) {
+  return fs.existsSync(`${queue}/${name}`) ? Number(fs.readFileSync(`${queue}/${name}`, 'utf8')) : 0;
+}
+
+function keep(scan) {
+  const seq = number('seq') + 1;
   writeDurably('seq', `${seq}\n`); // the number is used up before the scan has it
-  writeDurably(`${String(seq).padStart(16, '0')}.scan`, JSON.stringify({ seq, at: Date.now(), kind, code }));
+  writeDurably(`${String(seq).padStart(16, '0')}.scan`, JSON.stringify({ ...scan, seq }));
+}
+
+/** A "duplicate" that cannot have arrived from here before (its number is above `attempted`) is another scan under that
+ * number: an earlier queue was lost. These scans get new numbers, above all that the server has seen. */
+function keepAnew({ seen_to, verdicts }, scans, attempted) {
+  const taken = verdicts.filter(({ seq, verdict }) => verdict === 'duplicate' && seq > attempted).map(({ seq }) => seq);
+  if (taken.length > 0) writeDurably('seq', `${Math.max(seen_to, number('seq'))}\n`);
+  for (const scan of scans) if (taken.includes(scan.seq)) keep(scan);
 }
 
 function readKey() {
@@ -67,16 +83,20 @@ function signedHeaders(body, privateKey) {
 /** Sends the oldest scans; returns the exit status for a failure, or null. */
 async function send(files, privateKey) {
   const scans = files.map((file) => JSON.parse(fs.readFileSync(`${queue}/${file}`, 'utf8')));
+  const attempted = number('attempted');
+  writeDurably('attempted', `${Math.max(attempted, scans.at(-1).seq)}\n`);
   const body = gzipSync(JSON.stringify({ scans }));
   const request = { method: 'POST', headers: signedHeaders(body, privateKey), body, signal: AbortSignal.timeout(30_000) };
-  const { status, text } = await fetch(`${url}/v1/scans`, request)
+  const { status, text, nobody } = await fetch(`${url}/v1/scans`, request)
     .then(async (answer) => ({ status: answer.status, text: await answer.text() }))
-    .catch((error) => ({ status: 0, text: error.message }));
+    .catch((error) => ({ status: 0, text: error.message, nobody: error.cause?.code === 'ECONNREFUSED' }));
   if (status === 200 || status === 202) {
     console.log(text); // refused scans are answered for too: the receipt says why
+    keepAnew(JSON.parse(text), scans, attempted);
     for (const file of files) fs.unlinkSync(`${queue}/${file}`);
     return null;
   }
+  if (nobody || (status >= 400 && status < 500)) writeDurably('attempted', `${attempted}\n`); // nothing has arrived
   const later = status === 0 || status === 408 || status === 429 || status >= 500;
   console.error(`${later ? 'Kept for later' : 'Kept, but somebody must act'} (${status}): ${text}`);
   return later ? 75 : 1;
@@ -87,8 +107,8 @@ fs.mkdirSync(queue, { recursive: true });
 const [kind, code] = process.argv.slice(2);
 if (kind) writeDown(kind, code);
 const privateKey = readKey();
-const waiting = fs.readdirSync(queue).filter((name) => name.endsWith('.scan')).sort();
-for (let from = 0, failed = null; from < waiting.length && failed === null; from += BATCH_SCANS) {
-  failed = await send(waiting.slice(from, from + BATCH_SCANS), privateKey);
+const waiting = () => fs.readdirSync(queue).filter((name) => name.endsWith('.scan')).sort();
+for (let files, failed = null; failed === null && (files = waiting()).length > 0; ) {
+  failed = await send(files.slice(0, BATCH_SCANS), privateKey);
   process.exitCode = failed ?? 0;
 }

@@ -25,21 +25,47 @@ if command -v flock >/dev/null; then flock 9; fi        # two scans at once wait
 
 write_down() {  # kind, code
   [[ $1 =~ ^(in|out|pass)$ && $2 =~ ^[A-Za-z0-9._-]{1,512}$ ]] || { echo "Not a scan; nothing was kept." >&2; exit 64; }
-  local seq=0
-  if [[ -s $queue/seq ]]; then read -r seq <"$queue/seq"; fi
-  seq=$((10#$seq + 1))
-  echo "$seq" >"$queue/seq.new"
-  sync "$queue/seq.new"
-  mv "$queue/seq.new" "$queue/seq"                      # the number is used up before the scan has it
-  printf '{"seq":%d,"at":%d,"kind":"%s","code":"%s"}' "$seq" "$((${EPOCHREALTIME/[.,]/} / 1000))" "$1" "$2" \
-    >"$work/scan"
+  keep "$((${EPOCHREALTIME/[.,]/} / 1000))" "\"kind\":\"$1\",\"code\":\"$2\"}"
+}
+
+number() { if [[ -s $queue/$1 ]]; then echo $((10#$(<"$queue/$1"))); else echo 0; fi; }
+
+set_number() {  # name, number: after a power cut it is the old one or the new one
+  echo "$2" >"$queue/$1.new"
+  sync "$queue/$1.new"
+  mv "$queue/$1.new" "$queue/$1"
+  sync "$queue"
+}
+
+keep() {  # at, the rest of the scan's JSON
+  local seq name
+  seq=$(($(number seq) + 1))
+  set_number seq "$seq"                                 # the number is used up before the scan has it
+  printf '{"seq":%d,"at":%d,%s' "$seq" "$1" "$2" >"$work/scan"
   printf -v name '%s/%016d.scan' "$queue" "$seq"
   mv "$work/scan" "$name"
   sync "$name" "$queue"
 }
 
+# A "duplicate" that cannot have arrived from here before (its number is above `attempted`) is another scan under that
+# number: an earlier queue was lost. These scans get new numbers, above all that the server has seen.
+keep_anew() {  # receipt, attempted
+  local rest=$1 seen_to seq name scan
+  [[ $1 =~ \"seen_to\":([0-9]+) ]] || return 0
+  seen_to=${BASH_REMATCH[1]}
+  while [[ $rest =~ \"seq\":([0-9]+),\"verdict\":\"duplicate\"(.*) ]]; do
+    seq=${BASH_REMATCH[1]}
+    rest=${BASH_REMATCH[2]}
+    if ((seq <= $2)); then continue; fi
+    if ((seen_to > $(number seq))); then set_number seq "$seen_to"; fi
+    printf -v name '%s/%016d.scan' "$queue" "$seq"
+    scan=$(<"$name")
+    if [[ $scan =~ \"at\":([0-9]+),(.*)$ ]]; then keep "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"; fi
+  done
+}
+
 send() {  # files of scans, oldest first
-  local separator='' file digest params signature status
+  local separator='' file digest params signature status attempted last problem=0
   printf '{"scans":[' >"$work/body"
   for file in "$@"; do
     printf '%s%s' "$separator" "$(<"$file")" >>"$work/body"
@@ -56,12 +82,19 @@ send() {  # files of scans, oldest first
   printf '"@signature-params": %s' "$params" >>"$work/base"
   signature=$(openssl pkeyutl -sign -rawin -inkey "$key" -in "$work/base" | openssl base64 -A)
 
+  attempted=$(number attempted)
+  last=${!#}
+  last=$((10#$(basename "$last" .scan)))
+  if ((last > attempted)); then set_number attempted "$last"; fi
   status=$(curl --silent --show-error --max-time 30 --output "$work/answer" --write-out '%{http_code}' \
     --header 'Content-Type: application/json' --header 'Expect:' --header "Content-Digest: $digest" \
     --header "Signature-Input: sig=$params" --header "Signature: sig=:$signature:" \
-    --data-binary @"$work/body" "$url/v1/scans") || status=000
+    --data-binary @"$work/body" "$url/v1/scans") || { problem=$?; status=000; }
+  if ((problem == 7)) || [[ $status == 4?? ]]; then set_number attempted "$attempted"; fi  # nothing has arrived
   case $status in
-    200 | 202) cat "$work/answer" && echo && rm -- "$@" ;;   # refused scans too: the receipt says why
+    200 | 202) cat "$work/answer" && echo                 # refused scans are answered for too: the receipt says why
+      keep_anew "$(<"$work/answer")" "$attempted"
+      rm -- "$@" ;;
     000 | 408 | 429 | 5??) echo "Kept for later ($status)." >&2; exit 75 ;;
     *) echo "Kept, but somebody must act ($status): $(<"$work/answer")" >&2; exit 1 ;;
   esac

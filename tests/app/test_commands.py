@@ -8,6 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
+import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 from app.cli import COMMANDS, cli
 from app.settings import Settings
 from app.supervisor import Embedded
-from tests.app.conftest import settings_in, truyvet, until
+from tests.app.conftest import answers, settings_in, truyvet, until
 
 PURPOSE = ("--purpose", "a test of the commands")
 CITIZEN = "001201000001"
@@ -282,9 +284,21 @@ def test_codes_are_drawn(door: Door, tmp_path: Path, suffix: str) -> None:
     pseudonym, _ = door.person()
     for arguments in (("place", "market"), ("person", pseudonym)):
         out = tmp_path / (arguments[0] + suffix)
+        out.touch(mode=0o644)
         door.run("qr", *arguments, "--out", str(out))
         assert out.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml")
         assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_a_code_is_drawn_into_a_pipe(door: Door) -> None:
+    """In a container there is no other way to take the picture out."""
+    drawn = door.run("qr", "place", "market", "--out", "-")
+    assert drawn.startswith("<?xml")
+    assert drawn.rstrip().endswith("</svg>")
+
+
+def test_places_come_through_a_pipe(door: Door) -> None:
+    assert "1 new" in door.run("place", "import", "-", stdin="id,name\npiped,Chợ\n")
 
 
 def test_rotated_keys_reach_the_running_service(door: Door) -> None:
@@ -298,6 +312,55 @@ def test_rotated_keys_reach_the_running_service(door: Door) -> None:
 
 def _call(door: Door, code: str) -> tuple[str, ...]:
     return ("scan", "--key", str(door.key), "--keyid", "gate-1.1", "in", code)
+
+
+def test_metrics_say_once_what_they_are(door: Door) -> None:
+    """Prometheus refuses a Content-Type with a parameter given twice."""
+    for address in (door.settings.ingest, door.settings.api):
+        until(partial(answers, f"{address}/readyz"))
+        with urllib.request.urlopen(f"{address}/metrics", timeout=5) as answer:
+            assert answer.headers["Content-Type"].count("charset") == 1
+
+
+def test_names_are_never_markup(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("id,name\nodd,Cổng [/b] 2\n", encoding="utf-8")
+    door.run("place", "import", str(tmp_path / "odd.csv"))
+    door.run("token", "create", "[/b] Lan", "--role", "viewer")
+    key = str(tmp_path / "odd.pem")
+    door.run("device", "enrol", "odd-1", "--place", "odd", "--label", "[/b] odd", "--key-file", key)
+    assert "Cổng [/b] 2" in door.run("place", "list")
+    assert "[/b] Lan" in door.run("token", "list")
+    assert "[/b] odd" in door.run("device", "list")
+
+
+def test_revoking_again_does_not_lift_the_quarantine_unasked(door: Door, tmp_path: Path) -> None:
+    door.run("device", "enrol", "twice-1", "--place", "market", "--key-file", str(tmp_path / "twice.pem"))
+    door.run("device", "revoke", "twice-1.1", "--from", "2021-10-21T08:00")
+    again = truyvet(door.settings, "device", "revoke", "twice-1.1")
+    assert again.returncode == 1
+    assert "2021-10-21 08:00:00" in again.stderr
+    assert "revoked from 2021-10-21 08:00:00" in door.run("device", "list")
+    assert "2021-10-22 08:00:00" in door.run("device", "revoke", "twice-1.1", "--from", "2021-10-22T08:00")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf"])
+def test_a_trace_of_no_number_of_seconds_is_a_usage_error(settings: Settings, seconds: str) -> None:
+    done = truyvet(settings, "trace", "--case", "x", "--min", seconds, *PURPOSE)
+    assert done.returncode == 2
+    assert "--min" in done.stderr
+
+
+def test_a_device_s_bad_id_is_explained(door: Door) -> None:
+    done = truyvet(door.settings, "device", "enrol", "Gate 1", "--place", "market")
+    assert done.returncode == 1
+    assert "'Gate 1' must be 1 to 48 of a-z" in done.stderr
+
+
+def test_a_piped_line_is_never_the_purpose(door: Door) -> None:
+    """It may be a citizen number, and purposes are kept."""
+    done = truyvet(door.settings, "case", "confirm", "--cccd", stdin=f"{CITIZEN}\n{CITIZEN}\n")
+    assert done.returncode == 2
+    assert "--purpose" in done.stderr
 
 
 def test_metrics_are_counted_without_names(door: Door) -> None:

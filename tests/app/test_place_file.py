@@ -71,7 +71,39 @@ def test_every_fault_is_named_by_its_line() -> None:
 
 
 def test_a_quoted_line_break_keeps_the_count() -> None:
-    assert [line for line, _ in errors_of('id,name\na,"two\nlines"\nB,x\n')] == [4]
+    assert [line for line, _ in errors_of('id,name\na,"two\nlines"\nB,x\n')] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("char", "named"),
+    [("\x1b", "U+001B"), ("\0", "U+0000"), ("\u202e", "U+202E"), ("\u200b", "U+200B"), ("\u2028", "U+2028")],
+)
+def test_a_character_that_nobody_sees_is_refused_by_name(char: str, named: str) -> None:
+    with pytest.raises(FileRefused) as caught:
+        read_places(["id,name\n", f"a,Chợ{char}A\n"])
+    assert [(error.line, named in error.text) for error in caught.value.errors] == [(2, True)]
+
+
+def test_both_spellings_of_a_letter_are_one_name() -> None:
+    first = change(read_places(lines("id,name\na,Cho\u031b\u0323\n")), EMPTY, count(1).__next__)
+    again = change(read_places(lines("id,name\na,Chợ\n")), PlaceTree(first.places), count(9).__next__)
+    assert again.unchanged == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("Chợ,A,,,", "id 'Chợ' must be 1 to 48 of a-z, 0-9 and hyphens"),
+        ("a,,,,", "name is empty"),
+        ("a,A,markt,,", "category 'markt' must be one of agency, "),
+        ("a,A,,1 h,", "dwell_seconds '1 h' must be a whole number from 60 to 43200"),
+        ('a,A,,,"10,5"', "latitude '10,5' must be degrees from -90 to 90, with a decimal point"),
+    ],
+)
+def test_a_fault_is_told_without_a_programmer_s_words(row: str, says: str) -> None:
+    ((line, text),) = errors_of(f"id,name,category,dwell_seconds,latitude\n{row}\n")
+    assert line == 2
+    assert text.startswith(says)
 
 
 def test_a_doubled_id_names_both_lines() -> None:
@@ -90,6 +122,9 @@ def test_a_doubled_id_names_both_lines() -> None:
         ("name\nA\n", "lacks id"),
         ("id,name,colour\na,A,red\n", "colour"),
         ("", "lacks id"),
+        ("id,name,name\na,A,B\n", "name twice"),
+        ("id;name\na;A\n", "commas"),
+        ("id\tname\na\tA\n", "commas"),
     ],
 )
 def test_a_tree_that_cannot_be_is_refused(text: str, says: str) -> None:

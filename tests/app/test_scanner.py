@@ -1,6 +1,7 @@
 """The reference scanner against a real HTTP server that answers as it is told."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -282,6 +283,52 @@ def test_a_lost_queue_does_not_lose_scans_as_duplicates(queue: ScanQueue, edge: 
     assert isinstance(scanner.step(), Sent)
     assert [(one.seq, one.at) for one in edge.batches[1]] == [(41, 0), (42, 1)]
     assert queue.append(scans(1))[0].seq == 43
+
+
+def test_a_lost_queue_loses_no_scan_after_a_refused_attempt(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    """The refusal says that nothing was taken: the duplicate that follows is another scan's number."""
+    edge.answers = [
+        refusal(problems.SIGNATURE_INVALID),
+        lambda batch: receipt(batch, [Verdict(one.seq, "duplicate", "") for one in batch], seen_to=40),
+        receipt,
+    ]
+    queue.append(scans(2))
+    scanner = scanner_of(queue, edge, tmp_path)
+    assert isinstance(scanner.step(), Halted)
+    second = scanner.step()
+    assert isinstance(second, Sent)
+    assert second.renumbered == 2
+    assert isinstance(scanner.step(), Sent)
+    assert [one.seq for one in edge.batches[-1]] == [41, 42]
+
+
+def test_a_lost_queue_loses_no_scan_after_a_dead_network(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    """Nobody listened: nothing can have arrived, so a duplicate is another scan's number."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        dead = EdgeClient(f"http://127.0.0.1:{nobody.getsockname()[1]}", timeout_seconds=5)
+        queue.append(scans(2))
+        signer = Signer(Ed25519PrivateKey.generate(), "gate-1.1")
+        assert isinstance(Scanner(queue, signer, dead, directory=tmp_path).step(), Waits)
+    assert queue.attempted == 0
+    edge.answers = [lambda batch: receipt(batch, [Verdict(1, "duplicate", "")], seen_to=40)]
+    outcome = scanner_of(queue, edge, tmp_path).step()
+    assert isinstance(outcome, Sent)
+    assert outcome.renumbered == 1
+
+
+def test_an_earlier_attempt_that_may_have_arrived_is_not_taken_back(
+    queue: ScanQueue, edge: Edge, tmp_path: Path
+) -> None:
+    edge.answers = [DROPPED, DROPPED, refusal(problems.KEY_UNKNOWN)]
+    queue.append(scans(2))
+    scanner = scanner_of(queue, edge, tmp_path)
+    assert isinstance(scanner.step(), Waits)
+    outcome = scanner.step()
+    while isinstance(outcome, Waits):
+        outcome = scanner.step()
+    assert isinstance(outcome, Halted)
+    assert queue.attempted == 2
 
 
 def test_what_is_sent_was_noted_before(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_every_metric_is_explained() -> None:
 def test_commands_services_and_problems_exist() -> None:
     # Names in code, where a command is the word after `truyvet`.
     assert set(re.findall(r"`truyvet ([a-z]+)", TEXT)) <= COMMANDS.keys()
-    assert set(re.findall(r"run --rm admin ([a-z]+)", TEXT)) <= COMMANDS.keys()
+    assert set(re.findall(r"run --rm (?:-T )?admin ([a-z]+)", TEXT)) <= COMMANDS.keys()
     named = set(
         re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\| (`.*?) \|", section("As a server, with compose"), re.M)))
     )

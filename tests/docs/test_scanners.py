@@ -110,6 +110,39 @@ def test_an_outage_loses_nothing(scanner: Scanner, redis_url: str, valkey: "redi
     assert scanner.waiting() == 0
 
 
+def test_a_lost_queue_loses_no_scan(scanner: Scanner, redis_url: str, valkey: "redis.Redis") -> None:
+    """The directory was deleted, so numbers repeat: "duplicate" is then no answer for the new scans."""
+    with edge.serving(Scene(), redis_url, scanner.socket):
+        for _ in range(3):
+            scanner.run("in", code_of(AN))
+        shutil.rmtree(scanner.queue)
+        lost = scanner.run("out", code_of(BINH))
+        after = scanner.run("in", code_of(BINH))
+    assert (lost.returncode, after.returncode) == (0, 0), lost.stderr + after.stderr
+    taken = {seq: (who, kind) for seq, who, kind in edge.published(valkey)}
+    assert taken[4] == (BINH, KIND_NUMBER[Kind.OUT])
+    assert taken[5] == (BINH, KIND_NUMBER[Kind.IN])
+    assert scanner.waiting() == 0
+
+
+def test_a_queue_lost_in_an_outage_loses_no_scan(scanner: Scanner, redis_url: str, valkey: "redis.Redis") -> None:
+    with edge.serving(Scene(), redis_url, scanner.socket):
+        for _ in range(3):
+            scanner.run("in", code_of(AN))
+    shutil.rmtree(scanner.queue)
+    scanner.socket = edge.bound()
+    port = scanner.socket.getsockname()[1]
+    scanner.environment["SCANNER_URL"] = f"http://127.0.0.1:{port}"
+    for _ in range(5):
+        assert scanner.run("pass", code_of(BINH)).returncode == 75
+    with edge.serving(Scene(), redis_url, scanner.socket):
+        online = scanner.run()
+    assert online.returncode == 0, online.stderr
+    # 1 to 3 were taken before; those scans come again as 6 to 8.
+    assert {seq for seq, who, _ in edge.published(valkey) if who == BINH and seq > 3} == {4, 5, 6, 7, 8}
+    assert scanner.waiting() == 0
+
+
 def test_a_refused_scan_is_answered_for(scanner: Scanner, redis_url: str, valkey: "redis.Redis") -> None:
     with edge.serving(Scene(), redis_url, scanner.socket):
         refused = scanner.run("in", code_of(AN, expired=True))
@@ -142,6 +175,22 @@ def test_an_unknown_key_needs_somebody(scanner: Scanner, redis_url: str) -> None
 
 
 def test_nonsense_is_not_kept(scanner: Scanner) -> None:
-    assert scanner.run("inn", "TV1.x").returncode == 1
-    assert scanner.run("in").returncode == 1
+    assert scanner.run("inn", "TV1.x").returncode == 64
+    assert scanner.run("in").returncode == 64
     assert scanner.waiting() == 0
+
+
+def test_without_a_keyid_nothing_is_kept_and_said(scanner: Scanner) -> None:
+    del scanner.environment["SCANNER_KEYID"]
+    refused = scanner.run("in", code_of(AN))
+    assert refused.returncode == 64
+    assert "SCANNER_KEYID" in refused.stderr
+    assert not scanner.queue.exists()
+
+
+def test_a_missing_key_file_loses_no_scan(scanner: Scanner) -> None:
+    scanner.environment["SCANNER_KEY"] = str(scanner.queue / "nowhere.pem")
+    refused = scanner.run("in", code_of(AN))
+    assert refused.returncode == 1
+    assert "nowhere.pem" in refused.stderr
+    assert scanner.waiting() == 1
