@@ -9,15 +9,18 @@ The steps, and what a death right after each leaves behind:
 4. *Freeze* the range and the `received` that it starts after. The next sink finds it frozen and goes on with
    step 5 on the very same entries, so that its inserts carry the same tokens and the same bytes.
 5. *Insert* scans, refusals, evidence and poison, each under the range's token. ClickHouse drops what it has
-   already taken under that token, so doing this again changes nothing.
+   already taken under that token, so doing this again changes nothing. It notes a token *before* it moves the
+   rows into place, though: who finds a range frozen counts its rows afterwards, and lays what is missing again.
 6. *Commit*: move the cursor past the range. The range is in the log, and no one will insert it again.
-7. *Announce* the watermark: all that was received by then is in the log. A death before it delays readers.
-8. *Trim* the stream up to the cursor. A death before it leaves entries that nobody reads again.
+7. *Trim* the stream up to the cursor. A death before it leaves entries that nobody reads again.
+8. *Announce* the watermark: all that was received by then is in the log. A death before it delays readers. It
+   comes last because it takes memory, which a full Redis has only once the stream is trimmed.
 
 `received` is when the stream made the entry durable, which is when its sender got the answer: a trace that is
 asked later sees the scan. See `received_times` for the few entries that get a later one.
 """
 
+import collections
 import logging
 import threading
 import time
@@ -36,6 +39,16 @@ from storage.watermarks import Watermark, Watermarks
 
 log: Final = logging.getLogger("truyvet.sink")
 
+REPAIRS_MAX: Final = 8
+"""How often rows may be missing under a token of their own before the store is taken to be broken."""
+
+_PRESENT: Final = (
+    "SELECT toUnixTimestamp64Milli(received), count() FROM {table:Identifier}"
+    " WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
+    " GROUP BY received"
+)
+_LATEST: Final = "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
+
 
 class SinkLimits(msgspec.Struct, frozen=True):
     """How much one insert may hold and how long the sink waits."""
@@ -53,6 +66,14 @@ class Poison(msgspec.Struct, frozen=True):
     entry: str
     reason: str
     payload: bytes
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Rows of one table that were received at one ms: how many, and packed."""
+
+    received: int
+    rows: int
+    data: bytes
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -89,6 +110,7 @@ class Sink:
         self._on_step: Final = on_step
         self._claimed_until = 0.0
         self._nudged = "$"
+        self._log_ends: int | None = None
         self.rows_total = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -115,7 +137,9 @@ class Sink:
         self.rows_total = state.rows
         if state.frozen is not None:
             entries = self._stream.between(state.frozen.first, state.frozen.last)
-            return self._lay(state.frozen, gather(entries, state.frozen.received_after))
+            if [name for name, _ in (*entries[:1], *entries[-1:])] != [state.frozen.first, state.frozen.last]:
+                log.error("entries of the frozen range %s are gone from the stream", state.frozen.token)
+            return self._lay(state.frozen, gather(entries, state.frozen.received_after), again=True)
 
         chosen = self._stream.after(
             state.cursor, entries_max=self._limits.entries_max, bytes_max=self._limits.bytes_max
@@ -123,17 +147,21 @@ class Sink:
         if not chosen:
             self._idle(state.cursor)
             return 0
-        load = gather(chosen, state.received)
+        received_after = max(state.received, self._log_end())
+        load = gather(chosen, received_after)
         self._on_step("chosen")
-        frozen = FrozenRange(chosen[0][0], chosen[-1][0], state.received, max(load.received, default=state.received))
+        frozen = FrozenRange(
+            chosen[0][0], chosen[-1][0], received_after, max(load.received, default=received_after + 1)
+        )
         self._stream.freeze(frozen)
         self._on_step("frozen")
-        return self._lay(frozen, load)
+        return self._lay(frozen, load, again=False)
 
     def _claim(self) -> None:
         if time.monotonic() < self._claimed_until - self._limits.lease_seconds / 2:
             return
         if not self._stream.claim(self._limits.lease_seconds):
+            self._log_ends = None
             raise NotTheOwner("another sink has the partition until its lease ends")
         self._claimed_until = time.monotonic() + self._limits.lease_seconds
         self._on_step("claimed")
@@ -143,30 +171,82 @@ class Sink:
         self._watermarks.publish("log", Watermark(self._stream.promise(cursor), self.rows_total))
         self._nudged = self._stream.wait(cursor, self._nudged, self._limits.idle_ms)
 
-    def _lay(self, frozen: FrozenRange, load: Load) -> int:
-        self._insert(frozen, load)
-        self._on_step("inserted")
-        self._stream.commit(frozen, rows=load.rows, size=load.size)
-        self.rows_total += load.rows
-        self._on_step("committed")
-        self._watermarks.publish("log", Watermark(frozen.received, self.rows_total))
-        self._on_step("announced")
-        self._stream.trim(frozen.last)
-        self._on_step("trimmed")
-        return load.rows
+    def _log_end(self) -> int:
+        """The latest `received` (ms) in the log: Redis may have lost its own account, or its clock be another's."""
+        if self._log_ends is None:
+            self._log_ends = int(self._store.rows(_LATEST)[0][0])
+        return self._log_ends
 
-    def _insert(self, frozen: FrozenRange, load: Load) -> None:
-        timed = list(zip(load.entries, load.received, strict=True))
-        for table, data in (
-            ("log", b"".join(stamped(entry.rows, LOG_ROW.size, at) for (_, entry), at in timed)),
-            ("refused", b"".join(stamped(entry.refused, REFUSED_ROW.size, at) for (_, entry), at in timed)),
-            ("evidence", b"".join(evidence_row(name, entry, at) for (name, entry), at in timed)),
-            ("poison", b"".join(poison_row(bad, frozen.received) for bad in load.poison)),
-        ):
-            if data:
-                self._store.insert_rowbinary(table, data, token=frozen.token)
+    def _lay(self, frozen: FrozenRange, load: Load, *, again: bool) -> int:
+        """Steps 5 to 8. `again`: somebody may have begun with step 5 before."""
+        for table, pieces in tables(load, frozen).items():
+            self._store.insert_rowbinary(table, packed(pieces), token=frozen.token)
+            if again:
+                self._repair(table, pieces, frozen)
         if load.poison:
             log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
+        self._on_step("inserted")
+        self._stream.commit(frozen, rows=load.rows, size=load.size)
+        self._log_ends = frozen.received
+        self.rows_total += load.rows
+        self._on_step("committed")
+        self._stream.trim(frozen.last)
+        self._on_step("trimmed")
+        self._watermarks.publish("log", Watermark(frozen.received, self.rows_total))
+        self._on_step("announced")
+        return load.rows
+
+    def _repair(self, table: str, pieces: list[Piece], frozen: FrozenRange) -> None:
+        """Lay again what a death took along after ClickHouse had noted its token.
+
+        No two ranges share a `received`, so the count tells. Each repair has a token of its own, since a death may
+        come in between again. Raises `StoreDown` where nothing helps.
+        """
+        for repair in range(1, REPAIRS_MAX + 1):
+            missing = absent(pieces, self._present(table, frozen))
+            if not missing:
+                return
+            log.warning("table %s lacks rows of range %s; laying them again", table, frozen.token)
+            self._store.insert_rowbinary(table, packed(missing), token=f"{frozen.token}:{repair}")
+        if absent(pieces, self._present(table, frozen)):
+            raise StoreDown(f"table {table} does not keep what it is given")
+
+    def _present(self, table: str, frozen: FrozenRange) -> dict[int, int]:
+        span = {"table": table, "after": frozen.received_after, "upto": frozen.received}
+        return {int(received): int(rows) for received, rows in self._store.rows(_PRESENT, span)}
+
+
+def tables(load: Load, frozen: FrozenRange) -> dict[str, list[Piece]]:
+    """What each table gets of a range, ready to insert; those that get nothing are left out."""
+    timed = list(zip(load.entries, load.received, strict=True))
+    pieces = {
+        "log": [
+            Piece(at, len(entry.rows) // LOG_ROW.size, stamped(entry.rows, LOG_ROW.size, at))
+            for (_, entry), at in timed
+            if entry.rows
+        ],
+        "refused": [
+            Piece(at, len(entry.refused) // REFUSED_ROW.size, stamped(entry.refused, REFUSED_ROW.size, at))
+            for (_, entry), at in timed
+            if entry.refused
+        ],
+        "evidence": [Piece(at, 1, evidence_row(name, entry, at)) for (name, entry), at in timed],
+        "poison": [Piece(frozen.received, 1, poison_row(bad, frozen.received)) for bad in load.poison],
+    }
+    return {table: rows for table, rows in pieces.items() if rows}
+
+
+def packed(pieces: Iterable[Piece]) -> bytes:
+    """Their rows, one after the other."""
+    return b"".join(piece.data for piece in pieces)
+
+
+def absent(pieces: list[Piece], present: dict[int, int]) -> list[Piece]:
+    """Those whose ms has fewer rows in the table than it should; `present` counts them."""
+    due: collections.Counter[int] = collections.Counter()
+    for piece in pieces:
+        due[piece.received] += piece.rows
+    return [piece for piece in pieces if present.get(piece.received, 0) < due[piece.received]]
 
 
 def gather(entries: Iterable[tuple[str, bytes]], received_after: int) -> Load:
@@ -214,8 +294,9 @@ def readable(payload: bytes) -> Entry | str:
     """
     try:
         entry: Entry = codec.entry_from_msgpack(payload)
-    except msgspec.MsgspecError as error:
-        return f"not an entry: {error}"
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # The error's own words may hold what was found there.
+        return f"not an entry: {type(error).__name__}"
     if len(entry.rows) % LOG_ROW.size or len(entry.refused) % REFUSED_ROW.size:
         return "rows are not of the row's size"
     if not (0 <= entry.device < 2**32 and 0 <= entry.key < 2**16 and 0 <= entry.seq_min <= entry.seq_max < 2**64):

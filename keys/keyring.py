@@ -35,6 +35,7 @@ class Keyring:
     def __init__(self) -> None:
         self._devices: Final[dict[str, Device]] = {}
         self._id_by_number: Final[dict[int, str]] = {}
+        self._numbers: Final[dict[str, set[int]]] = {}
         self._keys: Final[dict[str, DeviceKey]] = {}
         self._keyids: Final[dict[str, list[str]]] = {}
         self._revocations: Final[dict[tuple[str, int], list[Revocation]]] = {}
@@ -47,6 +48,7 @@ class Keyring:
             case DeviceEnrolled(device=device):
                 self._devices[device.id] = device
                 self._id_by_number[device.number] = device.id
+                self._numbers.setdefault(device.id, set()).add(device.number)
             case DeviceKeyAdded(key=key):
                 self._add(key, recorded.at)
             case DeviceKeyRetired(device=device_id, key=number, valid_to=valid_to):
@@ -133,11 +135,8 @@ class Keyring:
     def revocations_as_of(self, as_of: int) -> dict[tuple[int, int], int]:
         """(device number, key) → the earliest `revoked_from` (ms) that was recorded by `as_of`."""
         earliest: dict[tuple[int, int], int] = {}
-        for number, device_id in self._id_by_number.items():
-            for keyid in self._keyids.get(device_id, ()):
-                key = self._keys[keyid].key
-                for revocation in self._revocations.get((device_id, key), ()):
-                    if revocation.recorded <= as_of:
-                        known = earliest.get((number, key), revocation.revoked_from)
-                        earliest[number, key] = min(known, revocation.revoked_from)
+        for (device_id, key), revocations in self._revocations.items():
+            known = [revocation.revoked_from for revocation in revocations if revocation.recorded <= as_of]
+            if known:
+                earliest.update(((number, key), min(known)) for number in self._numbers.get(device_id, ()))
         return earliest

@@ -56,14 +56,26 @@ local function union(a, b)
       all[#all + 1] = { run[1], run[2] }
     end
   end
-  while #all > RUNS_MAX do
-    local shortest = 1
-    for k = 2, #all - 1 do
-      if all[k][2] - all[k][1] < all[shortest][2] - all[shortest][1] then shortest = k end
-    end
-    table.remove(all, shortest)
-  end
   return all
+end
+
+-- In one pass: everybody else waits for this script.
+local function pruned(runs)
+  local surplus = #runs - RUNS_MAX
+  if surplus <= 0 then return runs end
+  local by_length = {}
+  for i = 1, #runs - 1 do by_length[i] = i end
+  table.sort(by_length, function(i, j)
+    local one, other = runs[i][2] - runs[i][1], runs[j][2] - runs[j][1]
+    if one ~= other then return one < other end
+    return i < j
+  end)
+  local forgotten, kept = {}, {}
+  for k = 1, surplus do forgotten[by_length[k]] = true end
+  for i, run in ipairs(runs) do
+    if not forgotten[i] then kept[#kept + 1] = run end
+  end
+  return kept
 end
 
 local account = redis.call('HGET', KEYS[2], ARGV[2]) or '|'
@@ -89,7 +101,7 @@ end
 
 local fresh = parse(ARGV[4])
 local known = overlap(seen, fresh)
-local merged = union(seen, fresh)
+local merged = pruned(union(seen, fresh))
 local entry = redis.call('XADD', KEYS[1], '*', 'e', ARGV[5])
 redis.call('HINCRBY', KEYS[3], 'bytes_in', #ARGV[5])
 redis.call('HSET', KEYS[2], ARGV[2],

@@ -5,6 +5,7 @@ Writers that wait at the same time share an fsync, so the edge sends what has ga
 """
 
 import asyncio
+import collections
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,8 @@ NUDGE: Final = "truyvet:nudge"
 FIRST: Final = "0-0"
 PIPELINE_BATCHES_MAX: Final = 256
 PIPELINE_BYTES_MAX: Final = 8_000_000
+WAITING_BYTES_MAX: Final = 64_000_000
+"""How much one process holds for a server that does not answer; beyond, a batch is turned away at once."""
 READ_ENTRIES: Final = 64
 
 Run = tuple[int, int]
@@ -47,6 +50,10 @@ class Published(msgspec.Struct, frozen=True):
     seen_to: int
 
 
+Call = tuple[list[Any], "asyncio.Future[Published]"]
+"""The arguments of one batch, its entry last, and who waits for the answer."""
+
+
 class Publisher:
     """Appends batches for one event loop. Safe for any number of tasks at once."""
 
@@ -56,7 +63,8 @@ class Publisher:
         self._bytes_max: Final = bytes_max
         self._script: Final = resources.files("storage").joinpath("publish.lua").read_text(encoding="utf-8")
         self._sha: str | None = None
-        self._waiting: list[tuple[list[Any], asyncio.Future[Published]]] = []
+        self._waiting: Final[collections.deque[Call]] = collections.deque()
+        self._waiting_bytes = 0
         self._flusher: asyncio.Task[None] | None = None
 
     async def publish(self, entry: bytes, *, device: int, runs: list[Run], replay_key: bytes) -> Published:
@@ -64,9 +72,12 @@ class Publisher:
 
         `runs` are the batch's seqs, sorted and disjoint; `replay_key` 16 bytes that name its signature.
         """
+        if self._waiting_bytes + len(entry) > WAITING_BYTES_MAX:
+            raise StreamFull("too much waits for the server already")
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         text = ",".join(f"{low}-{high}" for low, high in runs)
         self._waiting.append(([self._bytes_max, device, replay_key.hex(), text, entry], future))
+        self._waiting_bytes += len(entry)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         return await future
@@ -80,15 +91,24 @@ class Publisher:
         return int(flow[0] or 0) - int(flow[1] or 0)
 
     async def _flush(self) -> None:
-        while self._waiting:
-            taken, size = 0, 0
-            while taken < min(len(self._waiting), PIPELINE_BATCHES_MAX) and size < PIPELINE_BYTES_MAX:
-                size += len(self._waiting[taken][0][4])
-                taken += 1
-            batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        while batch := self._taken():
             await self._send(batch)
 
-    async def _send(self, batch: list[tuple[list[Any], asyncio.Future[Published]]]) -> None:
+    def _taken(self) -> list[Call]:
+        """The next pipeline, without the batches nobody waits for any more: their senders were told to come again."""
+        batch: list[Call] = []
+        size = 0
+        while self._waiting and len(batch) < PIPELINE_BATCHES_MAX and size < PIPELINE_BYTES_MAX:
+            call = self._waiting.popleft()
+            arguments, future = call
+            entry_bytes = len(arguments[-1])
+            self._waiting_bytes -= entry_bytes
+            if not future.done():
+                batch.append(call)
+                size += entry_bytes
+        return batch
+
+    async def _send(self, batch: list[Call]) -> None:
         try:
             if self._sha is None:
                 self._sha = await self._redis.script_load(self._script)
@@ -143,8 +163,11 @@ class FrozenRange(msgspec.Struct, frozen=True):
 
     @property
     def token(self) -> str:
-        """Names the insert: the same range is never inserted twice."""
-        return f"{self.first}:{self.last}"
+        """Names the insert: the same range is never inserted twice.
+
+        Ids alone would repeat where Redis lost its data and its clock went back; `received_after` only ever grows.
+        """
+        return f"{self.first}:{self.last}:{self.received_after}"
 
 
 class SinkState(msgspec.Struct, frozen=True):
@@ -160,8 +183,16 @@ class NotTheOwner(Exception):
     """Another sink has taken the partition over; this one must stop touching it."""
 
 
-_OWNED: Final = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
-_FREEZE: Final = _OWNED + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
+# Where the server is out of memory the sink must go on all the same: it is the one that frees some.
+_ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
+_OWNED: Final = _ALLOW_OOM + "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
+# A freeze or commit may reach the server late, or twice where its answer was lost: each says what it builds upon.
+_FREEZE: Final = (
+    _OWNED
+    + "if tonumber(redis.call('HGET', KEYS[1], 'received') or 0) > tonumber(ARGV[4]) "
+    + "then return redis.error_reply('NOTOWNER') end "
+    + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
+)
 _PROMISE: Final = (
     _OWNED
     + "local promised = tonumber(redis.call('HGET', KEYS[1], 'received') or 0) "
@@ -173,15 +204,19 @@ _PROMISE: Final = (
 )
 _COMMIT: Final = (
     _OWNED
+    + "local range = redis.call('HGET', KEYS[1], 'range') "
+    + "if not range then return 0 end "
+    + "if range ~= ARGV[5] then return redis.error_reply('NOTOWNER') end "
     + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2]) "
     + "redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3]) "
     + "redis.call('HINCRBY', KEYS[1], 'bytes_out', ARGV[4]) "
     + "return redis.call('HDEL', KEYS[1], 'range')"
 )
 _CLAIM: Final = (
-    "local owner = redis.call('GET', KEYS[1]) "
-    "if owner and owner ~= ARGV[1] then return 0 end "
-    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+    _ALLOW_OOM
+    + "local owner = redis.call('GET', KEYS[1]) "
+    + "if owner and owner ~= ARGV[1] then return 0 end "
+    + "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
 )
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
 
@@ -235,8 +270,8 @@ class ScanStream:
         return self._entries(lambda: self._redis.xrange(SCANS, min=first, max=last))
 
     def freeze(self, frozen: FrozenRange) -> None:
-        """Write down what is about to be inserted."""
-        self._owned(_FREEZE, [codec.to_json(frozen), frozen.received])
+        """Write down what is about to be inserted. Raises `NotTheOwner` too where the sink has moved on since."""
+        self._owned(_FREEZE, [codec.to_json(frozen), frozen.received, frozen.received_after])
 
     def promise(self, cursor: str) -> int:
         """Where nothing waits after the cursor: write down that what comes is received after this ms, the server's now.
@@ -246,8 +281,8 @@ class ScanStream:
         return int(self._eval(_PROMISE, [SINK, SINK_OWNER, SCANS], [self._owner, cursor]))
 
     def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
-        """The range is in the log: move the cursor past it."""
-        self._owned(_COMMIT, [frozen.last, rows, size])
+        """The range is in the log: move the cursor past it. Once: a second time changes nothing."""
+        self._owned(_COMMIT, [frozen.last, rows, size, codec.to_json(frozen)])
 
     def trim(self, cursor: str) -> None:
         """Drop what lies at or before the cursor; all of it is in the log."""
@@ -290,5 +325,6 @@ class ScanStream:
             raise StreamDown(type(error).__name__) from error
         except redis.RedisError as error:
             with contextlib.suppress(redis.RedisError):
-                self._redis.connection_pool.disconnect()
+                # Idle ones alone: the others are in the hands of other threads.
+                self._redis.connection_pool.disconnect(inuse_connections=False)
             raise StreamDown(type(error).__name__) from error

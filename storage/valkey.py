@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 START_SECONDS_MAX: Final = 30.0
+"""How long a server may be silent at its start. One that says it is reading its data back is not: that takes as long
+as it takes, and after an outage there is most to read."""
 STOP_SECONDS_MAX: Final = 30.0
 POLL_SECONDS: Final = 0.02
 
@@ -82,6 +86,8 @@ class EmbeddedValkey:
         while not self._answers():
             if self._process.poll() is not None:
                 raise ValkeyFailed(f"Valkey ended at its start (is port {self.port} taken?); its log: {self._log_file}")
+            if self._loads():
+                deadline = time.monotonic() + START_SECONDS_MAX
             if time.monotonic() > deadline:
                 self.kill()
                 raise ValkeyFailed(f"Valkey did not answer in {START_SECONDS_MAX:.0f} s; its log: {self._log_file}")
@@ -106,12 +112,26 @@ class EmbeddedValkey:
 
     def _answers(self) -> bool:
         try:
-            with redis.Redis.from_url(self.url, socket_timeout=1) as client:
+            with self._client() as client:
                 # Another server on the port must not be taken for ours.
                 directory = client.config_get("dir").get("dir", "")
                 return bool(client.ping()) and Path(directory) == self.directory
         except redis.RedisError:
             return False
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, socket_timeout=1, retry=Retry(NoBackoff(), 0))
+
+    def _loads(self) -> bool:
+        """Whether the server reads back what it has on disk."""
+        try:
+            with self._client() as client:
+                client.ping()
+        except redis.exceptions.BusyLoadingError:
+            return True
+        except redis.RedisError:
+            pass
+        return False
 
     def _running_pid(self) -> int | None:
         try:

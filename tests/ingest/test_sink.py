@@ -9,7 +9,7 @@ from events import codec
 from events.scans import LOG_ROW, RECEIVED_OFFSET, REFUSED_ROW, Entry
 from ingest.sink import Sink, SinkLimits, gather, readable, received_times, row_string, stamped
 from storage.clickhouse import Store
-from storage.errors import StoreDown
+from storage.errors import StoreDown, StreamDown
 from storage.stream import READ_ENTRIES, SCANS, NotTheOwner, ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
@@ -209,3 +209,71 @@ def test_gathering_twice_gives_the_same_load() -> None:
     entries = [("5-0", entry(1, [log_row(1, 1, AT, 5, WHO)])), ("5-1", b"?")]
     assert gather(entries, 3) == gather(entries, 3)
     assert isinstance(readable(b"?"), str)
+
+
+def taken_but_not_kept(store: Store, table: str, where: str = "1") -> None:
+    """Leave what a death between ClickHouse's note of the token and its move of the part into place leaves behind."""
+    store.command(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+
+
+@pytest.mark.parametrize("table", ["log", "refused", "evidence", "poison"])
+def test_a_token_that_was_taken_without_its_rows_loses_nothing(valkey: "redis.Redis", store: Store, table: str) -> None:
+    refused = REFUSED_ROW.pack(1, 1, 2, AT, 0, 1, 4)
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)], refused=[refused]))
+    post(valkey, b"\xc1 not msgpack")
+    with pytest.raises(Died):
+        sink_of(valkey, store, dies_after="inserted").step()
+    taken_but_not_kept(store, table)
+    assert store.rows(f"SELECT count() FROM {table}") == [(0,)]
+    sink_of(valkey, store).step()
+    for each in ("log", "refused", "evidence", "poison"):
+        assert store.rows(f"SELECT count() FROM {each}") == [(1,)], each
+
+
+def test_only_what_is_missing_is_laid_again(valkey: "redis.Redis", store: Store) -> None:
+    # A range over midnight is two parts, and a death may come between them.
+    midnight = 1_700_006_400_000
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]), f"{midnight - 1}-0")
+    post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]), f"{midnight}-0")
+    for _ in range(3):
+        with pytest.raises(Died):
+            sink_of(valkey, store, dies_after="inserted").step()
+        taken_but_not_kept(store, "log", "seq = 2")
+    sink_of(valkey, store).step()
+    assert logged(store) == [(1, 1, 1), (1, 2, 1)]
+    assert store.rows("SELECT count() FROM evidence") == [(2,)]
+
+
+def test_received_never_falls_behind_the_log_though_the_stream_lost_its_memory(
+    valkey: "redis.Redis", store: Store
+) -> None:
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]), "1700000000500-0")
+    sink = sink_of(valkey, store)
+    sink.step()
+    for successor in (sink, sink_of(valkey, store)):
+        # Another server in its place, whose clock is behind.
+        valkey.delete(SCANS, "truyvet:{0}:sink")
+        post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]), "1700000000400-0")
+        successor.step()
+    received = store.rows("SELECT toUnixTimestamp64Milli(received) FROM log ORDER BY received")
+    assert received == [(1_700_000_000_500,), (1_700_000_000_501,), (1_700_000_000_502,)]
+
+
+def test_a_stream_out_of_memory_is_worked_off(valkey: "redis.Redis", store: Store) -> None:
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]))
+    sink = sink_of(valkey, store)
+    valkey.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StreamDown):  # only the announcement has to wait
+            sink.step()
+        assert valkey.xlen(SCANS) == 0
+    finally:
+        valkey.config_set("maxmemory", 0)
+    assert logged(store) == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\x98\xa8entry.\xff1", b"\x99\xa8entry.v1\x01\x01\x01\x01\xc4\x00\xc4\x00\xc4\x00" + b"\x91" * 100_000]
+)
+def test_whatever_cannot_be_decoded_is_poison(payload: bytes) -> None:
+    assert isinstance(readable(payload), str)

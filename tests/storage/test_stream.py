@@ -1,4 +1,6 @@
 import asyncio
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,6 +15,9 @@ from storage.stream import SCANS, FrozenRange, NotTheOwner, Published, Publisher
 from storage.valkey import EmbeddedValkey
 
 T = TypeVar("T")
+
+SCRIPT_SECONDS_MAX = 0.3
+"""How long one batch may hold up everybody else at the server."""
 
 
 def with_publisher(url: str, use: Callable[[Publisher], Awaitable[T]], *, bytes_max: int = 1_000_000) -> T:
@@ -97,7 +102,9 @@ def test_a_full_stream_takes_nothing_until_the_sink_has_committed(redis_url: str
         with pytest.raises(StreamFull):
             await publisher.publish(b"x", device=1, runs=[(3, 3)], replay_key=b"c" * 16)
         assert await publisher.waiting_bytes() == 120
-        sink.commit(FrozenRange(first.entry, first.entry, 0, 1), rows=1, size=60)
+        frozen = FrozenRange(first.entry, first.entry, 0, 1)
+        sink.freeze(frozen)
+        sink.commit(frozen, rows=1, size=60)
         await publisher.publish(b"x", device=1, runs=[(3, 3)], replay_key=b"c" * 16)
 
     with_publisher(redis_url, fill, bytes_max=100)
@@ -164,3 +171,115 @@ def test_an_account_in_wild_disorder_forgets_but_never_lies(redis_url: str) -> N
     first, second = with_publisher(redis_url, scattered)
     assert (first.known, first.seen_to) == ([], 1399)
     assert (second.known, second.seen_to) == ([], 1400)
+
+
+def test_an_account_is_pruned_without_holding_the_server_up(redis_url: str) -> None:
+    async def scattered(publisher: Publisher) -> float:
+        began = time.perf_counter()
+        runs = [(seq, seq) for seq in range(1, 10_001, 2)]
+        published = await publisher.publish(b"x", device=1, runs=runs, replay_key=b"a" * 16)
+        assert published.seen_to == 9_999
+        return time.perf_counter() - began
+
+    assert with_publisher(redis_url, scattered) < SCRIPT_SECONDS_MAX
+
+
+def test_the_longest_runs_and_the_newest_are_remembered(redis_url: str) -> None:
+    async def publish(publisher: Publisher) -> Published:
+        singles = [(seq, seq) for seq in range(10, 1_400, 2)]
+        await publisher.publish(b"x", device=1, runs=[(1, 5), *singles], replay_key=b"a" * 16)
+        return await publisher.publish(b"y", device=1, runs=[(1, 1_398)], replay_key=b"b" * 16)
+
+    known = with_publisher(redis_url, publish).known
+    assert (known[0], known[-1], len(known)) == ((1, 5), (1_398, 1_398), 512)
+
+
+def test_who_has_stopped_waiting_is_not_published_late(redis_url: str, valkey: "redis.Redis") -> None:
+    async def impatient(publisher: Publisher) -> Published:
+        gone = asyncio.create_task(publisher.publish(b"late", device=1, runs=[(1, 1)], replay_key=b"a" * 16))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await publisher.publish(b"x", device=1, runs=[(2, 2)], replay_key=b"b" * 16)
+
+    assert with_publisher(redis_url, impatient).seen_to == 2
+    assert [fields for _, fields in valkey.xrange(SCANS) or []] == [{b"e": b"x"}]
+
+
+def test_what_waits_for_a_server_that_hangs_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.stream.WAITING_BYTES_MAX", 100)
+
+    async def crowd(publisher: Publisher) -> list[Published | BaseException]:
+        calls = [
+            publisher.publish(b"x" * 40, device=device, runs=[(1, 1)], replay_key=device.to_bytes(16))
+            for device in range(1, 5)
+        ]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        answers.append(await publisher.publish(b"x" * 40, device=9, runs=[(1, 1)], replay_key=bytes(16)))
+        return answers
+
+    answers = with_publisher(redis_url, crowd)
+    assert [type(answer) for answer in answers] == [Published, Published, StreamFull, StreamFull, Published]
+
+
+def test_a_commit_that_arrives_twice_counts_once(valkey: "redis.Redis") -> None:
+    sink = ScanStream(valkey, owner="me")
+    sink.claim(60)
+    frozen = FrozenRange("1-0", "2-0", 0, 5)
+    sink.freeze(frozen)
+    sink.commit(frozen, rows=3, size=10)
+    sink.commit(frozen, rows=3, size=10)
+    assert sink.state().rows == 3
+    assert sink.backlog() == (0, -10)
+
+
+def test_a_freeze_that_arrives_late_changes_nothing(valkey: "redis.Redis") -> None:
+    sink = ScanStream(valkey, owner="me")
+    sink.claim(60)
+    late, laid = FrozenRange("1-0", "1-0", 0, 5), FrozenRange("1-0", "2-0", 0, 6)
+    sink.freeze(laid)
+    sink.commit(laid, rows=1, size=1)
+    with pytest.raises(NotTheOwner):
+        sink.freeze(late)
+    assert sink.state().frozen is None
+
+
+def test_a_fault_of_one_thread_leaves_the_others_connections_alone(redis_url: str) -> None:
+    # Another thread that shares the client is in the middle of a blocking read.
+    with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
+        told: list[object] = []
+
+        def read() -> None:
+            try:
+                told.append(client.xread({"truyvet:elsewhere": "$"}, block=400))
+            except Exception as error:
+                told.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        time.sleep(0.1)
+        faulty = ScanStream(client, owner="me")
+        with pytest.raises(StreamDown):
+            faulty._call(_fails)
+        reader.join()
+    assert not isinstance(told[0], Exception)
+
+
+def _fails() -> None:
+    raise redis.ConnectionError
+
+
+def test_a_server_out_of_memory_lets_the_sink_work_it_off(valkey: "redis.Redis") -> None:
+    sink = ScanStream(valkey, owner="me")
+    entry = valkey.xadd(SCANS, {"e": b"x" * 1_000})
+    assert isinstance(entry, bytes)
+    frozen = FrozenRange(entry.decode(), entry.decode(), 0, 5)
+    valkey.config_set("maxmemory", 1)
+    try:
+        assert sink.claim(60)
+        sink.freeze(frozen)
+        sink.commit(frozen, rows=1, size=1_000)
+        sink.promise(frozen.last)
+        sink.trim(frozen.last)
+    finally:
+        valkey.config_set("maxmemory", 0)
+    assert valkey.xlen(SCANS) == 0

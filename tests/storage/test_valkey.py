@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from storage.valkey import EmbeddedValkey, ValkeyFailed
+from storage.valkey import SERVER_OPTIONS, EmbeddedValkey, ValkeyFailed
 from tests.conftest import free_port
 
 
@@ -56,3 +56,20 @@ def test_another_directorys_server_on_the_port_is_not_taken_for_ours(tmp_path: P
         EmbeddedValkey(tmp_path / "ours", port=port).start()
     assert stranger.alive()
     stranger.stop()
+
+
+def test_a_server_that_has_much_to_read_is_given_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedValkey(tmp_path, port=free_port())
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(20_000):
+            pipeline.set(f"kept:{number}", "1")
+        pipeline.execute()
+    server.kill()
+    monkeypatch.setattr("storage.valkey.SERVER_OPTIONS", (*SERVER_OPTIONS, "--key-load-delay", "1"))
+    monkeypatch.setattr("storage.valkey.START_SECONDS_MAX", 0.4)
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        assert client.dbsize() == 20_000
+    server.stop()
