@@ -6,6 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from events.text import Name
+
 
 class Role(enum.StrEnum):
     """What a token's holder may do; `app.access` holds the table of permissions."""
@@ -20,7 +22,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A bearer token, known by the SHA-256 of its text alone."""
 
     id: str
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Name
     role: Role
     sha256: Annotated[bytes, Meta(min_length=32, max_length=32)]
     expires: int

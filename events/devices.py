@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from events.places import PlaceId
+from events.text import Label
 
 DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$(?!\n)")]
 Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)", description="A subject's stable pseudonym")]
@@ -20,7 +21,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     id: DeviceId
     number: Annotated[int, Meta(ge=0, lt=2**32)]
-    label: Annotated[str, Meta(max_length=200)] = ""
+    label: Label = ""
     place: PlaceId | None = None
     subject: Pseudonym | None = None
     may_citizen_number: bool = False

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from events.text import Name
+
 PlaceId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$(?!\n)")]
 AreaCode = Annotated[str, Meta(pattern=r"^[0-9]{1,5}$(?!\n)")]
 
@@ -79,7 +81,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     id: PlaceId
     number: Annotated[int, Meta(ge=0, lt=2**32)]
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    name: Name
     category: Category = Category.OTHER
     parent: PlaceId | None = None
     dwell_seconds: Annotated[int, Meta(ge=DWELL_SECONDS_MIN, le=DWELL_SECONDS_MAX)] | None = None

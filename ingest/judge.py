@@ -31,7 +31,10 @@ from keys.keyring import Keyring
 from keys.pseudonyms import citizen_number_error, pseudonym_of_citizen
 
 DUPLICATE: Final = "duplicate"
-DUPLICATE_DETAIL: Final = "This seq was received before; its first accepted delivery counts. Nothing to do."
+DUPLICATE_DETAIL: Final = (
+    "This seq was received before, and its first accepted delivery counts. If it stood for another scan then,"
+    " give this one a fresh seq."
+)
 
 _SUBJECT: Final = re.compile(r"[0-9a-f]{32}")
 _SEQ_COLUMN: Final = 2
@@ -256,7 +259,7 @@ def _scanner(
             return CODE_REFUSED[code]
         if not code.issued - ahead_ms <= scan.at < code.expires:
             return EXPIRED if scan.at >= code.expires else ISSUED_LATER
-        return REVOKED if code_revoked(code) else (place, code.subject, BY_CODE)
+        return REVOKED if code_revoked(code, scan.at) else (place, code.subject, BY_CODE)
 
     return decide
 

@@ -16,12 +16,21 @@ from events.control import (
 from events.devices import Device, DeviceKey
 from keys.codes import PersonCode
 
+NEVER_MS: Final = 2**62
+
 
 class Revocation(msgspec.Struct, frozen=True):
     """A key cannot be trusted from `revoked_from` on, as the control stream took in at `recorded`. Both in ms."""
 
     recorded: int
     revoked_from: int
+
+
+class CodesRevocation(msgspec.Struct, frozen=True):
+    """A subject's codes issued before `issued_before` are void, as the control stream took in at `recorded`. In ms."""
+
+    recorded: int
+    issued_before: int
 
 
 class Keyring:
@@ -39,8 +48,8 @@ class Keyring:
         self._keys: Final[dict[str, DeviceKey]] = {}
         self._keyids: Final[dict[str, list[str]]] = {}
         self._revocations: Final[dict[tuple[str, int], list[Revocation]]] = {}
-        self._revoked_codes: Final[set[bytes]] = set()
-        self._issued_before: Final[dict[bytes, int]] = {}
+        self._revoked_codes: Final[dict[bytes, int]] = {}
+        self._revoked_subjects: Final[dict[bytes, list[CodesRevocation]]] = {}
 
     def apply(self, recorded: Recorded) -> None:
         """Takes in one event of the stream; what does not concern devices, keys or codes is passed over."""
@@ -56,10 +65,12 @@ class Keyring:
             case DeviceKeyRevoked(device=device_id, key=number, revoked_from=revoked_from):
                 self._revoke(device_id, number, Revocation(recorded.at, revoked_from))
             case CodeRevoked(code=code):
-                self._revoked_codes.add(bytes.fromhex(code))
+                self._revoked_codes.setdefault(bytes.fromhex(code), recorded.at)
             case CodesRevoked(subject=subject, issued_before=issued_before):
-                pseudonym = bytes.fromhex(subject)
-                self._issued_before[pseudonym] = max(issued_before, self._issued_before.get(pseudonym, 0))
+                revocation = CodesRevocation(recorded.at, issued_before)
+                revocations = self._revoked_subjects.setdefault(bytes.fromhex(subject), [])
+                if revocation not in revocations:
+                    revocations.append(revocation)
 
     def _add(self, key: DeviceKey, recorded_at: int) -> None:
         # A key number is given once: a second key under it would void the proof of all that the first one signed.
@@ -118,9 +129,17 @@ class Keyring:
         keys = [self._keys[keyid] for keyid in self._keyids.get(device_id, [])]
         return sorted(keys, key=lambda key: key.key)
 
-    def code_revoked(self, code: PersonCode) -> bool:
-        """Whether the code itself, or all that its subject held when it was issued, is revoked."""
-        return code.code in self._revoked_codes or code.issued < self._issued_before.get(code.subject, 0)
+    def code_revoked(self, code: PersonCode, at: int) -> bool:
+        """Whether, at `at` (ms), the code itself was revoked, or all that its subject held when it was issued.
+
+        A scan made before the revocation was recorded is good, however late it arrives: it was the owner's.
+        """
+        if at >= self._revoked_codes.get(code.code, NEVER_MS):
+            return True
+        return any(
+            at >= revocation.recorded and code.issued < revocation.issued_before
+            for revocation in self._revoked_subjects.get(code.subject, ())
+        )
 
     def quarantined(self, device_number: int, key: int, received: int, as_of: int) -> bool:
         """Whether what the log received at `received` (ms) under this key is not to be trusted, as known at `as_of`."""

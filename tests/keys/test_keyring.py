@@ -26,6 +26,8 @@ POST = Device(id="chot-1", number=3, place="chot-1", may_citizen_number=True)
 KEY = DeviceKey(device="cong-chinh", key=1, public=bytes(32), valid_from=NOW)
 SECOND = DeviceKey(device="cong-chinh", key=2, public=bytes(31) + b"\1", valid_from=NOW + DAY_MS)
 
+LATER = NOW + DAY_MS
+
 
 def keyring(*events: ControlEvent) -> Keyring:
     """The fold of the events, recorded one second after another from NOW on."""
@@ -43,7 +45,7 @@ def test_an_empty_keyring_knows_nothing() -> None:
     ring = Keyring()
     assert (ring.key("cong-chinh.1"), ring.device("cong-chinh"), ring.device_by_number(7)) == (None, None, None)
     assert (ring.devices(), ring.keys_of("cong-chinh"), ring.revocations_as_of(NOW)) == ([], [], {})
-    assert not ring.code_revoked(code())
+    assert not ring.code_revoked(code(), LATER)
     assert not ring.quarantined(7, 1, NOW, NOW)
 
 
@@ -207,18 +209,28 @@ def test_replaying_changes_nothing() -> None:
 def test_one_code_is_revoked_by_its_nonce() -> None:
     lost = bytes.fromhex("0a" * 12)
     ring = keyring(CodeRevoked("0a" * 12))
-    assert ring.code_revoked(code(nonce=lost))
-    assert ring.code_revoked(code(OTHER_SUBJECT, nonce=lost))
-    assert not ring.code_revoked(code(nonce=bytes(12)))
+    assert ring.code_revoked(code(nonce=lost), LATER)
+    assert ring.code_revoked(code(OTHER_SUBJECT, nonce=lost), LATER)
+    assert not ring.code_revoked(code(nonce=bytes(12)), LATER)
 
 
 def test_all_codes_of_a_subject_are_revoked_that_were_issued_before() -> None:
     ring = keyring(CodesRevoked(SUBJECT.hex(), NOW))
-    assert ring.code_revoked(code(issued=NOW - 1_000))
-    assert not ring.code_revoked(code(issued=NOW))
-    assert not ring.code_revoked(code(OTHER_SUBJECT, issued=NOW - 1_000))
+    assert ring.code_revoked(code(issued=NOW - 1_000), LATER)
+    assert not ring.code_revoked(code(issued=NOW), LATER)
+    assert not ring.code_revoked(code(OTHER_SUBJECT, issued=NOW - 1_000), LATER)
+
+
+def test_a_scan_from_before_the_revocation_is_good_however_late_it_arrives() -> None:
+    ring = keyring(CodeRevoked("0a" * 12), CodesRevoked(OTHER_SUBJECT.hex(), NOW))
+    lost = code(nonce=bytes.fromhex("0a" * 12))
+    assert not ring.code_revoked(lost, NOW - 1)
+    assert ring.code_revoked(lost, NOW)
+    old = code(OTHER_SUBJECT, issued=NOW - 1_000)
+    assert not ring.code_revoked(old, NOW + 999)
+    assert ring.code_revoked(old, NOW + 1_000)
 
 
 def test_a_later_revocation_of_codes_never_takes_back_an_earlier_one() -> None:
     ring = keyring(CodesRevoked(SUBJECT.hex(), NOW), CodesRevoked(SUBJECT.hex(), NOW - DAY_MS))
-    assert ring.code_revoked(code(issued=NOW - 1_000))
+    assert ring.code_revoked(code(issued=NOW - 1_000), LATER)
