@@ -11,6 +11,8 @@ import msgspec
 from storage.clickhouse import Store
 
 REBUILD_SUFFIX: Final = "_rebuild"
+PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0}
+"""Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default."""
 
 # Of several deliveries of one (device, seq) the one received first counts. Within the span that is the lowest
 # `received`; against everything before it, the log is asked by its own key.
@@ -50,6 +52,7 @@ class ReadModel(msgspec.Struct, frozen=True):
         store.command(
             f"INSERT INTO {table} ({names}) SELECT {expressions} {_FIRST_DELIVERIES}",
             {"after": after, "upto": upto},
+            PROJECT_SETTINGS,
         )
 
     def digest(self, store: Store, table: str, *, upto: int) -> Digest:

@@ -54,7 +54,8 @@ class Projector:
         patience = Patience(log, self._limits.retry_seconds)
         while not stop.is_set():
             try:
-                if not self.step() and not self.rebuild_step():
+                projected = self.step()  # a rebuild takes its turn however much comes in
+                if not self.rebuild_step() and not projected:
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
                 patience.over()
             except (StoreDown, StreamDown) as error:
@@ -78,16 +79,20 @@ class Projector:
         return True
 
     def rebuild_step(self) -> bool:
-        """Go on with a rebuild that was asked for. False where there is none, or it is done."""
+        """Go on with a rebuild that was asked for. False where there is none, or it is done.
+
+        A fault may lie between two of its tables, where nobody knows what was done: the rebuild is begun again.
+        """
         if self._rebuild is None:
             request = self._rebuilds.requested()
             if request is None:
                 return False
             self._rebuild = Rebuild(request, self._store, READ_MODELS, self._limits.rows_max)
-        status = self._rebuild.step(self._position().received)
+        rebuild, self._rebuild = self._rebuild, None
+        status = rebuild.step(self._position().received)
         self._rebuilds.tell(status)
-        if status.state == "done":
-            self._rebuild = None
+        if status.state != "done":
+            self._rebuild = rebuild
         return True
 
     def _position(self) -> Watermark:

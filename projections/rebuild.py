@@ -10,6 +10,7 @@ from typing import Final
 from projections.model import REBUILD_SUFFIX, ReadModel
 from projections.spans import span_end, span_rows
 from storage.clickhouse import Store
+from storage.errors import StoreDown
 from storage.rebuilds import ModelDigests, RebuildStatus
 
 
@@ -26,9 +27,14 @@ class Rebuild:
         for model in models:
             store.command(f"DROP TABLE IF EXISTS {model.table}{REBUILD_SUFFIX} SYNC")
             store.command(f"CREATE TABLE {model.table}{REBUILD_SUFFIX} AS {model.table}")
+        self._tables: Final = self._new_tables()
 
     def step(self, live: int) -> RebuildStatus:
-        """Fold in the next span up to `live`, the received (ms) that the live models have reached."""
+        """Fold in the next span up to `live`, the received (ms) that the live models have reached.
+
+        Raises `StoreDown`, also where another process has begun a rebuild of its own: what it has emptied must not be
+        put in the live tables' place.
+        """
         upto = span_end(self._store, self._reached, live, self._rows_max)
         rows = span_rows(self._store, self._reached, upto)
         if rows:
@@ -40,10 +46,22 @@ class Rebuild:
             total = self._rows_done + span_rows(self._store, upto, live)
             return RebuildStatus(self._id, "running", self._rows_done, total, upto)
         digests = [self._compare(model, live) for model in self._models]
+        if self._new_tables() != self._tables:
+            raise StoreDown("another process rebuilds the read models as well: let only one project")
         for model in self._models:
             self._store.command(f"EXCHANGE TABLES {model.table} AND {model.table}{REBUILD_SUFFIX}")
             self._store.command(f"DROP TABLE {model.table}{REBUILD_SUFFIX} SYNC")
         return RebuildStatus(self._id, "done", self._rows_done, self._rows_done, live, digests)
+
+    def _new_tables(self) -> list[str]:
+        """What the engine calls the tables that are being filled: another name for each that is made."""
+        names = [model.table + REBUILD_SUFFIX for model in self._models]
+        rows = self._store.rows(
+            "SELECT toString(uuid) FROM system.tables"
+            " WHERE database = currentDatabase() AND name IN {names:Array(String)} ORDER BY name",
+            {"names": names},
+        )
+        return [uuid for (uuid,) in rows]
 
     def _compare(self, model: ReadModel, upto: int) -> ModelDigests:
         live = model.digest(self._store, model.table, upto=upto)

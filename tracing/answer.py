@@ -111,8 +111,10 @@ class Tracer:
         """
         asked_at = self._clock()
         self._know_registry()
+        as_of = resolve(question, self._registry.case_as_of, asked_at).as_of  # a bad question is not kept waiting
+        read_to = self._read_to(as_of)
+        self._know_registry()
         resolved = resolve(question, self._registry.case_as_of, asked_at)
-        read_to = self._read_to(resolved.as_of)
         search = _Search(self._store, self._registry, resolved)
         links = search.links()
         answer = Answer(
@@ -143,14 +145,18 @@ class Tracer:
             refuse("as_of lies in the future", "/as_of")
         check_window(from_ms, to_ms, "/to")
         moment = now if as_of is None else as_of
-        self._know_registry()
         self._read_to(moment)
+        self._know_registry()
         reading = Reading(self._store, self._registry, as_of=moment, until=to_ms)
         reading.load([subject])
         return [stay for stay in reading.stays[subject] if stay.start < to_ms and stay.end > from_ms]
 
     def _know_registry(self) -> None:
-        """Wait until places, cases and revocations recorded by now are known: asking again must change nothing."""
+        """Wait until places, cases and revocations recorded by now are known: asking again must change nothing.
+
+        One clock stamps them and the scans. Once the read models have passed `as_of`, nothing more can be recorded by
+        then, even where the clock here is ahead: so this is asked after `_read_to`.
+        """
         if not self._caught_up(REGISTRY_WAIT_SECONDS_MAX):
             raise ProblemError(BEHIND.problem("The registry has not caught up with the control stream."))
 

@@ -45,7 +45,7 @@ class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """The ms of the last event given, and how many of that ms were given: equal events are kept apart by count."""
 
     at: AtMs
-    given: Annotated[int, Meta(ge=1)]
+    given: Annotated[int, Meta(ge=1, lt=2**32)]
 
 
 def purpose_of(text: str | None, *, pointer: str = "") -> str:

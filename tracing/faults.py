@@ -32,7 +32,7 @@ def problem_of(error: Exception) -> Problem:
         case StreamFull():
             return problems.STREAM_FULL.problem("The registries could not be changed; nothing was.")
         case StreamDown():
-            return problems.STREAM_DOWN.problem("Redis does not answer; the registries were not changed.")
+            return problems.STREAM_DOWN.problem("Redis does not answer; look whether anything was changed, then retry.")
         case HTTPException() if error.status_code in FRAMEWORK_KINDS:
             return FRAMEWORK_KINDS[error.status_code].problem()
         case _:

@@ -187,14 +187,14 @@ class Prover:
     def _same(self, scan: Scan, row: _LogRow, device: Device) -> bool:
         """Whether the log's row says what the signed scan says.
 
-        A scan that names no place was made at the device's own, which only the registry of that day knew: nothing
-        of it is signed, so there is nothing to compare.
+        A scan that names no place was made at the device's own. Which one that was is not signed: the registry says
+        where the device is or ever was enrolled, and elsewhere it cannot have been.
         """
         return (
             scan.at == row.at
             and scan.kind == row.kind
             and self._subject(scan, device) == (row.how, row.subject)
-            and self._place_fits(scan, row.place)
+            and self._place_fits(scan, device, row.place)
         )
 
     def _subject(self, scan: Scan, device: Device) -> tuple[How, bytes] | None:
@@ -211,17 +211,16 @@ class Prover:
         except ValueError:
             return None
 
-    def _place_fits(self, scan: Scan, number: int) -> bool:
+    def _place_fits(self, scan: Scan, device: Device, number: int) -> bool:
         named = scan.place
         if scan.place_code is not None:
             code = self._opener.open_place(scan.place_code)
             if isinstance(code, Refusal):
                 return False
             named = code.place
-        if named is None:
-            return True
-        place = self._registry.places().by_id.get(named)
-        return place is not None and place.number == number
+        fitting = self._registry.device_places(device.id) if named is None else {named}
+        place = self._registry.places().by_number.get(number)
+        return place is not None and place.id in fitting
 
     def _scan(self, row: _LogRow) -> ProvenScan:
         place = self._registry.places().by_number.get(row.place)

@@ -7,6 +7,7 @@ parameters in pieces, because a server takes no value above 128 KiB (`http_max_f
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from string import Template
 from typing import ClassVar, Final, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from storage.clickhouse import Store
 
 SUBJECTS_A_QUERY: Final = 2_000
 PLACE_HOURS_A_QUERY: Final = 4_000
+REVOCATIONS_A_PARAMETER: Final = 4_000
 HOUR_MS: Final = 3_600_000
 NEVER_MS: Final = 2**62
 
@@ -44,27 +46,28 @@ FROM scans_by_subject
 WHERE subject IN (SELECT toFixedString(unhex(arrayJoin({subjects:Array(String)})), 16))
   AND at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
   AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
-  AND toUnixTimestamp64Milli(received)
-    < transform(toUInt64(device) * 65536 + key, {revoked:Array(UInt64)}, {revoked_from:Array(Int64)}, {never:Int64})
+  AND toUnixTimestamp64Milli(received) < transform(
+    toUInt64(device) * 65536 + key, arrayConcat($revoked), arrayConcat($from), {never:Int64})
 GROUP BY subject"""
 
     def read(self, store: Store) -> dict[str, list[RawSighting]]:
         """The scans of each subject who has any, in no order."""
         found: dict[str, list[RawSighting]] = {}
+        revoked = list(_pieces(self.revocations.items(), REVOCATIONS_A_PARAMETER)) or [[]]
+        sql = Template(self.SQL).substitute(
+            {
+                "revoked": ", ".join(f"{{revoked_{number}:Array(UInt64)}}" for number in range(len(revoked))),
+                "from": ", ".join(f"{{from_{number}:Array(Int64)}}" for number in range(len(revoked))),
+            }
+        )
+        parameters: dict[str, object] = {"until": self.until, "as_of": self.as_of, "never": NEVER_MS}
+        for number, piece in enumerate(revoked):
+            parameters[f"revoked_{number}"] = [(device << 16) + key for (device, key), _ in piece]
+            parameters[f"from_{number}"] = [revoked_from for _, revoked_from in piece]
         for subjects in _pieces(self.subjects, SUBJECTS_A_QUERY):
-            for subject, sightings in store.rows(self.SQL, self._parameters(subjects)):
+            for subject, sightings in store.rows(sql, parameters | {"subjects": subjects}):
                 found[subject] = sightings
         return found
-
-    def _parameters(self, subjects: Sequence[str]) -> dict[str, object]:
-        return {
-            "subjects": subjects,
-            "until": self.until,
-            "as_of": self.as_of,
-            "revoked": [(device << 16) + key for device, key in self.revocations],
-            "revoked_from": list(self.revocations.values()),
-            "never": NEVER_MS,
-        }
 
 
 class Spans(msgspec.Struct):
@@ -90,7 +93,8 @@ class Surroundings:
         entry was missed, scanned out after they came and at most a dwell after the end.
         """
         spans = Spans(start - dwell_ms, end, start, end + dwell_ms)
-        for hour in range((start - dwell_ms) // HOUR_MS, (end + dwell_ms - 1) // HOUR_MS + 1):
+        # No scan happened before the epoch; a negative hour would be one of the place before.
+        for hour in range(max(start - dwell_ms, 0) // HOUR_MS, (end + dwell_ms - 1) // HOUR_MS + 1):
             known = self.spans.setdefault((place << 32) + hour, spans)
             if known is not spans:
                 self.spans[(place << 32) + hour] = Spans(

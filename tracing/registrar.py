@@ -1,10 +1,12 @@
 """Changes to the registries over HTTP: append to the control stream, then see it applied here before answering."""
 
+import contextlib
 import threading
 from typing import Final
 
 from events.control import ControlEvent, Recorded
 from storage.control import ControlLog
+from storage.errors import StreamDown
 from tracing.registry import CaughtUp
 
 APPLIED_WAIT_SECONDS_MAX: Final = 5.0
@@ -25,10 +27,11 @@ class Registrar:
     def record(self, *events: ControlEvent) -> list[Recorded]:
         """Make events durable and wait until a reader of this service sees them. Raises `StreamDown`.
 
-        They are durable when the wait runs out, so that it changes nothing about the answer.
+        They are durable when the wait runs out or meets a fault, so that it changes nothing about the answer.
         """
         recorded = self._control.append_all(list(events))
-        self._caught_up(APPLIED_WAIT_SECONDS_MAX)
+        with contextlib.suppress(StreamDown):
+            self._caught_up(APPLIED_WAIT_SECONDS_MAX)
         return recorded
 
     def next_place_number(self) -> int:

@@ -41,6 +41,7 @@ class Registry:
         self.keyring: Final = Keyring()
         self.tokens_by_sha256: Final[dict[bytes, Token]] = {}
         self._device_ids: Final[dict[int, str]] = {}
+        self._device_places: Final[dict[str, frozenset[str]]] = {}
         self._places: Final = _PlaceHistory()
         self._cases: Final[dict[str, list[tuple[int, Case]]]] = {}
         self._subjects: Final[dict[str, Subject]] = {}
@@ -55,6 +56,8 @@ class Registry:
                     self._places.add(recorded.at, place)
                 case DeviceEnrolled(device=device):
                     self._device_ids[device.number] = device.id
+                    if device.place is not None:
+                        self._device_places[device.id] = self.device_places(device.id) | {device.place}
                 case CaseConfirmed(case=case):
                     self._cases.setdefault(case.id, []).append((recorded.at, case))
                 case SubjectAdded(subject=subject):
@@ -109,6 +112,10 @@ class Registry:
     def device_id(self, number: int) -> str:
         """The id of a device by the registry's number, which is never reused; `#<number>` where nobody enrolled it."""
         return self._device_ids.get(number) or f"#{number}"
+
+    def device_places(self, device_id: str) -> frozenset[str]:
+        """The ids of the places that the device is or ever was enrolled at."""
+        return self._device_places.get(device_id, frozenset())
 
     def revocations_as_of(self, ms: int) -> dict[tuple[int, int], int]:
         """(Device number, key) → `revoked_from` (ms), from the revocations recorded at `ms` or before."""

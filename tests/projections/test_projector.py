@@ -1,11 +1,14 @@
 import random
+import threading
 
+import pytest
 import redis
 
 from events.scans import Kind
 from ingest.sink import Sink, SinkLimits
 from projections.projector import READ_MODELS, Projector, ProjectorLimits
 from storage.clickhouse import Store
+from storage.errors import StoreDown, StreamDown
 from storage.rebuilds import Rebuilds, RebuildStatus
 from storage.stream import SCANS, ScanStream
 from storage.watermarks import Watermarks
@@ -15,7 +18,7 @@ AT = 1_700_000_000_000
 PEOPLE = [bytes([number]) * 16 for number in range(8)]
 
 
-def post(valkey: "redis.Redis", device: int, seqs: list[int], seed: int = 0) -> None:
+def post(valkey: "redis.Redis", device: int, seqs: list[int], seed: int = 0, id: str = "*") -> None:
     rng = random.Random(f"{device}-{seqs}-{seed}")
     rows = [
         log_row(
@@ -28,7 +31,7 @@ def post(valkey: "redis.Redis", device: int, seqs: list[int], seed: int = 0) -> 
         )
         for seq in seqs
     ]
-    valkey.xadd(SCANS, {"e": entry(device, rows)})
+    valkey.xadd(SCANS, {"e": entry(device, rows)}, id=id)
 
 
 def drain(valkey: "redis.Redis", store: Store) -> None:
@@ -73,6 +76,11 @@ def rebuild(projector: Projector, valkey: "redis.Redis") -> RebuildStatus:
     raise AssertionError("the rebuild was not taken up")
 
 
+def rebuilt(projector: Projector) -> None:
+    while projector.rebuild_step():
+        pass
+
+
 def test_only_first_deliveries_are_projected(valkey: "redis.Redis", store: Store) -> None:
     projector = projector_of(valkey, store)
     for round_ in range(4):
@@ -103,7 +111,8 @@ def test_a_projection_done_twice_changes_nothing(valkey: "redis.Redis", store: S
 
 def test_small_spans_end_in_the_same_rows_and_a_rebuild_agrees(valkey: "redis.Redis", store: Store) -> None:
     for batch in range(12):
-        post(valkey, batch % 3, list(range(batch * 7 + 1, batch * 7 + 12)), seed=batch)
+        # Each at a moment of its own: a span is never cut within one.
+        post(valkey, batch % 3, list(range(batch * 7 + 1, batch * 7 + 12)), seed=batch, id=f"{AT + batch}-0")
     drain(valkey, store)
     projector = projector_of(valkey, store, rows_max=10)
     steps = 0
@@ -146,6 +155,120 @@ def test_traffic_goes_on_during_a_rebuild(valkey: "redis.Redis", store: Store) -
     assert status.state == "done"
     assert all(model.equal for model in status.models)
     assert status.models[0].rows_live == 59 + 29
+    for model in READ_MODELS:
+        assert projected(store, model.table) == first_deliveries(store)
+
+
+def test_a_span_of_many_weeks_is_folded_in_like_any_other(valkey: "redis.Redis", store: Store) -> None:
+    """Where few scan, a span of the log holds years: a rebuild must not fail on the number of partitions."""
+    weeks = 130
+    for first in range(0, weeks, 65):
+        rows = [
+            log_row(1, week + 1, AT + week * 7 * 86_400_000, 1, PEOPLE[0], Kind.IN) for week in range(first, first + 65)
+        ]
+        valkey.xadd(SCANS, {"e": entry(1, rows)})
+    drain(valkey, store)
+    projector = projector_of(valkey, store)
+    while projector.step():
+        pass
+    status = rebuild(projector, valkey)
+    assert [(model.equal, model.rows_rebuilt) for model in status.models] == [(True, weeks), (True, weeks)]
+
+
+def test_a_rebuild_goes_on_however_much_comes_in(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(valkey, 1, list(range(1, 30)))
+    drain(valkey, store)
+    projector, stop = projector_of(valkey, store), threading.Event()
+    while projector.step():
+        pass
+    Rebuilds(valkey).request("r3")
+    left = iter(range(20))
+
+    def always_busy() -> bool:
+        if next(left, None) is None:
+            stop.set()
+        return True
+
+    monkeypatch.setattr(projector, "step", always_busy)
+    projector.run(stop)
+    status = Rebuilds(valkey).status()
+    assert status is not None
+    assert (status.id, status.state) == ("r3", "done")
+
+
+@pytest.mark.parametrize("statement", ["EXCHANGE", "DROP TABLE scans"])
+@pytest.mark.parametrize("table", ["scans_by_subject", "scans_by_place_hour"])
+def test_a_rebuild_that_a_fault_cuts_short_at_its_end_is_begun_again(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch, statement: str, table: str
+) -> None:
+    post(valkey, 1, list(range(1, 50)))
+    drain(valkey, store)
+    projector = projector_of(valkey, store)
+    while projector.step():
+        pass
+    store.command("ALTER TABLE scans_by_subject DELETE WHERE seq = 7 SETTINGS mutations_sync = 2")
+    whole, faults = Store.command, iter([True])
+
+    def failing(self: Store, sql: str, *more: object) -> None:
+        if sql.startswith(statement) and table in sql and next(faults, False):
+            raise StoreDown("gone")
+        whole(self, sql, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "command", failing)
+    Rebuilds(valkey).request("r4")
+    with pytest.raises(StoreDown):
+        rebuilt(projector)
+    while projector.step() or projector.rebuild_step():
+        pass
+    status = Rebuilds(valkey).status()
+    assert status is not None
+    assert (status.id, status.state) == ("r4", "done")
+    for model in READ_MODELS:
+        assert projected(store, model.table) == first_deliveries(store)
+
+
+def test_a_rebuild_that_could_not_say_that_it_is_done_is_begun_again(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(valkey, 1, list(range(1, 50)))
+    drain(valkey, store)
+    projector = projector_of(valkey, store)
+    while projector.step():
+        pass
+
+    def unheard(self: Rebuilds, status: RebuildStatus) -> None:
+        raise StreamDown("gone")
+
+    Rebuilds(valkey).request("r5")
+    with monkeypatch.context() as patch:
+        patch.setattr(Rebuilds, "tell", unheard)
+        with pytest.raises(StreamDown):
+            projector.rebuild_step()
+    while projector.rebuild_step():
+        pass
+    status = Rebuilds(valkey).status()
+    assert status is not None
+    assert (status.id, status.state) == ("r5", "done")
+
+
+def test_two_rebuilds_at_once_never_put_a_half_filled_table_in_place(valkey: "redis.Redis", store: Store) -> None:
+    post(valkey, 1, list(range(1, 60)))
+    drain(valkey, store)
+    one, other = (projector_of(valkey, store, rows_max=20) for _ in range(2))
+    while one.step():
+        pass
+    Rebuilds(valkey).request("r6")
+    while True:
+        one.rebuild_step()
+        status = Rebuilds(valkey).status()
+        assert status is not None
+        if status.rows_done >= 40:
+            break
+    other.rebuild_step()  # begins anew: what the first had filled is gone
+    with pytest.raises(StoreDown):
+        rebuilt(one)
     for model in READ_MODELS:
         assert projected(store, model.table) == first_deliveries(store)
 

@@ -1,5 +1,6 @@
 """Answers through the real read models: their evidence, their cut-off, and that they can be had again."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from events.places import Place
 from events.problems import ProblemError
 from events.scans import Kind
 from storage.clickhouse import Store
-from storage.watermarks import Watermark, Watermarks
+from storage.watermarks import Name, Watermark, Watermarks
 from tests.tracing.cases import CaseScan
 from tests.tracing.world import World, name_of, pseudonym
 from tracing import queries, reading
@@ -140,6 +141,49 @@ def test_a_revoked_key_quarantines_what_came_in_from_then_on_as_known_then(world
     assert answer.index_without_scans == (pseudonym("f"),)
 
 
+def test_what_is_recorded_by_as_of_while_a_trace_waits_is_known_to_it(world: World) -> None:
+    """This machine's clock may be ahead of the log's: as of its now, a key can still be revoked while it waits."""
+    world.deliver([*visit("f", 0, 60), *visit("a", 0, 28)])
+    case = Case(id="f0-1", subject=pseudonym("f"), confirmed_at=T0, infectious_from=T0 - DAY, infectious_to=T0 + DAY)
+    world.confirm(case, T0)
+    recorded: list[Callable[[], None]] = []
+
+    class Waiting:
+        def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark:
+            recorded.append(lambda: world.revoke("d-cafe", 0, at=world.now - 1))
+            shorter = msgspec.structs.replace(case, infectious_to=T0 + HOUR)
+            recorded.append(lambda: world.confirm(shorter, world.now - 1))
+            return Watermark(received, 0)
+
+    def caught_up(seconds: float) -> bool:
+        while recorded:
+            recorded.pop()()
+        return True
+
+    answer = world.tracer_awaiting(Waiting(), seed=1, caught_up=caught_up).trace(Question(index=Index(cases=("f0-1",))))
+    assert answer.index_without_scans == (pseudonym("f"),)
+    assert answer.index[0].to == T0 + HOUR
+    assert answer.fingerprint == world.tracer().trace(Question(index=Index(cases=("f0-1",)))).fingerprint
+
+
+def test_stays_know_what_is_recorded_while_they_wait(world: World) -> None:
+    world.deliver(visit("f", 0, 60))
+    waited: list[bool] = []
+
+    class Waiting:
+        def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark:
+            waited.append(True)
+            return Watermark(received, 0)
+
+    def caught_up(seconds: float) -> bool:
+        if waited:
+            world.revoke("d-cafe", 0, at=world.now - 1)
+        return True
+
+    tracer = world.tracer_awaiting(Waiting(), seed=1, caught_up=caught_up)
+    assert tracer.stays_of(pseudonym("f"), T0 - DAY, T0 + DAY) == []
+
+
 def test_a_dwell_changed_later_changes_no_earlier_answer(world: World) -> None:
     world.deliver([scan("f", 0, "in", seq=1), *visit("a", 90, 110)])
     world.register(msgspec.structs.replace(CAFE, dwell_seconds=7200), T0 + DAY)
@@ -191,6 +235,29 @@ def test_lists_longer_than_a_query_takes_are_asked_in_pieces(world: World, monke
     pieces = world.tracer().trace(about("f"))
     assert len(whole.contacts) == 8
     assert pieces.fingerprint == whole.fingerprint
+
+
+def test_however_many_keys_are_revoked_no_parameter_grows_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes no value above 128 KiB: with some ten thousand lost telephones every trace would fail."""
+    world.deliver([*visit("f", 0, 60, "bus"), *visit("a", 0, 60, "bus"), *visit("b", 0, 60, late=DAY)])
+    for number in range(10_000):
+        world.device_number(f"phone-{number}")
+        world.revoke(f"phone-{number}", T0, at=T0)
+    world.revoke("d-bus", T0 + 30 * MINUTE, at=T0)
+    world.revoke("d-cafe", T0 + 30 * MINUTE, at=T0)
+    longest = 0
+    whole = Store.rows
+
+    def measured(self: Store, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        nonlocal longest
+        longest = max([longest, *(len(str(value)) for value in (parameters or {}).values())])
+        return whole(self, sql, parameters)
+
+    monkeypatch.setattr(Store, "rows", measured)
+    assert met(world.tracer().trace(about("f"))) == [("a", 30)]
+    assert longest < 131_072
 
 
 def test_too_many_people_are_refused_and_not_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

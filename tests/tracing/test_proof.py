@@ -6,15 +6,13 @@ import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from events.control import DeviceKeyRevoked
+from events.control import DeviceEnrolled, DeviceKeyRevoked
 from events.problems import ProblemError
 from events.scans import Kind, Scan
 from ingest.evidence import open_evidence, seal_evidence
 from storage.clickhouse import Store
 from tests.tracing.desk import AN, HOUR, Desk, now_ms, visit
 from tracing.proof import Proof, ProofVerdict, Prover
-
-pytestmark = pytest.mark.parametrize("store", ["chdb"], indirect=True)
 
 
 @pytest.fixture
@@ -96,6 +94,19 @@ def test_what_the_log_does_not_have_is_not_found(desk: Desk) -> None:
 def test_a_log_that_says_something_else_than_was_signed_is_found_out(desk: Desk, assignment: str) -> None:
     change_log(desk, assignment, 13)
     assert prove(desk, 13).verdict is ProofVerdict.SCAN_DIFFERS
+    assert prove(desk, 11).verdict is ProofVerdict.PROVEN
+
+
+def test_a_log_that_moves_a_scan_away_from_its_devices_own_place_is_found_out(desk: Desk) -> None:
+    """A scan that names no place was made where its device was enrolled, and nowhere else."""
+    change_log(desk, "place = 2", 11)
+    assert prove(desk, 11).verdict is ProofVerdict.SCAN_DIFFERS
+    change_log(desk, "place = 99", 11)
+    assert prove(desk, 11).verdict is ProofVerdict.SCAN_DIFFERS
+
+
+def test_a_device_that_has_moved_since_still_proves_its_scans(desk: Desk) -> None:
+    desk.parts.registrar.record(DeviceEnrolled(msgspec.structs.replace(desk.door, place="cafe")))
     assert prove(desk, 11).verdict is ProofVerdict.PROVEN
 
 

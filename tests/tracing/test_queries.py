@@ -36,6 +36,12 @@ def test_every_scan_that_matters_is_looked_at(present: list[tuple[int, int]]) ->
         assert is_looked_at(surroundings, PLACE, end + DWELL - 1, False)
 
 
+def test_before_the_epoch_no_hours_of_another_place_are_asked_for() -> None:
+    surroundings = Surroundings()
+    surroundings.add(0, DWELL, 5 * MINUTE, 10 * MINUTE)
+    assert sorted(surroundings.spans) == [0]
+
+
 def test_scans_that_cannot_matter_are_not_looked_at() -> None:
     surroundings = Surroundings()
     start, end = 10 * HOUR_MS + 5 * MINUTE, 12 * HOUR_MS + 20 * MINUTE

@@ -22,7 +22,8 @@ from tracing.registrar import Registrar
 from tracing.routes_cases import DAY_MS
 from tracing.service import REQUEST_BODY_BYTES_MAX
 
-pytestmark = pytest.mark.parametrize("store", ["chdb"], indirect=True)
+in_process = pytest.mark.parametrize("store", ["chdb"], indirect=True)
+"""For routes that hardly touch the store; the others are tested over HTTP as well."""
 
 CONFIRMED = 1_635_000_000_000
 ITEMS_MAX = 50
@@ -272,6 +273,7 @@ class TestPurposeAndAudit:
         assert AN.hex() not in metrics
 
 
+@in_process
 class TestPlaces:
     def test_a_place_is_registered_changed_and_read(self, desk: Desk) -> None:
         asked = {"id": "stall", "name": "Quầy 7", "parent": "mall", "category": "shop"}
@@ -340,6 +342,7 @@ def public() -> str:
     return base64.b64encode(key).decode()
 
 
+@in_process
 class TestDevices:
     def test_a_device_is_enrolled_rotated_and_revoked(self, desk: Desk) -> None:
         first, second = public(), public()
@@ -429,6 +432,7 @@ class TestProofs:
         assert is_problem(desk.ask("GET", f"/v1/proofs/door/{2**70}", purpose=PURPOSE), problems.NOT_FOUND)
 
 
+@in_process
 class TestFaults:
     def test_what_is_not_served_is_a_problem_with_its_headers(self, desk: Desk) -> None:
         assert is_problem(desk.ask("GET", "/v2/anything"), problems.NOT_FOUND)
@@ -466,7 +470,26 @@ class TestFaults:
         assert desk.ask("GET", "/v1/places/new").status_code == 404
         assert desk.ask("GET", "/v1/cases").json()["items"] == []
 
+    def test_what_was_recorded_is_not_said_to_have_failed(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The control stream has the event already when the wait for it meets a Redis that is down."""
 
+        def down(seconds: float) -> bool:
+            raise StreamDown("gone")
+
+        monkeypatch.setattr(desk.parts, "registrar", Registrar(desk.control, down))
+        answer = desk.ask("POST", "/v1/places", role=Role.ADMIN, json={"id": "new", "name": "New"})
+        assert answer.status_code == 201
+        assert desk.follower.catch_up(5.0)
+        assert desk.ask("GET", "/v1/places/new").json() == answer.json()
+
+    def test_a_cursor_that_counts_too_far_is_refused(self, desk: Desk) -> None:
+        for given in (2**32, 2**63, 2**70):
+            cursor = base64.urlsafe_b64encode(f"[1,{given}]".encode()).decode()
+            answer = desk.ask("GET", "/v1/audit", role=Role.ADMIN, params={"cursor": cursor})
+            assert is_problem(answer, problems.QUESTION_INVALID, "/cursor"), given
+
+
+@in_process
 class TestHealth:
     def test_ready_once_sink_and_projector_have_spoken(self, desk: Desk) -> None:
         three_visits(desk)

@@ -16,6 +16,7 @@ from storage.watermarks import Name, Watermark
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
 from tracing.answer import Answer, ReadModels, Tracer
 from tracing.question import Index, Question
+from tracing.registry import CaughtUp as RegistryCaughtUp
 from tracing.registry import Registry
 
 SUBJECT_ROW: Final = struct.Struct("<16sqIQHIbq")
@@ -88,16 +89,31 @@ class World:
         """Asks these read models; its clock stands at `now`."""
         return self.tracer_awaiting(self.watermarks, seed=1)
 
-    def tracer_awaiting(self, watermarks: ReadModels, *, seed: int) -> Tracer:
-        """The same with other watermarks, and ids of another seed."""
+    def tracer_awaiting(
+        self, watermarks: ReadModels, *, seed: int, caught_up: RegistryCaughtUp = lambda seconds: True
+    ) -> Tracer:
+        """The same with other watermarks, ids of another seed, and another way to know that the registry is whole."""
         return Tracer(
             store=self.store,
             registry=self.registry,
-            caught_up=lambda seconds: True,
+            caught_up=caught_up,
             watermarks=watermarks,
             clock=lambda: self.now,
             random=random.Random(seed).randbytes,
         )
+
+    def place_number(self, place: str) -> int:
+        """The number that rows call it by."""
+        return self._places[place]
+
+    def device_number(self, device: str) -> int:
+        """The number that rows call it by, enrolled now if need be; numbers count down: their order is not the ids'."""
+        if device not in self._devices:
+            self._devices[device] = number = 1_000_000 - len(self._devices)
+            key = DeviceKey(device=device, key=DEVICE_KEY, public=bytes(32), valid_from=0)
+            self.registry.apply(Recorded(0, DeviceEnrolled(Device(id=device, number=number))))
+            self.registry.apply(Recorded(0, DeviceKeyAdded(key)))
+        return self._devices[device]
 
     def _insert(self, table: str, data: bytes) -> None:
         self.store.insert_rowbinary(table, data, token=f"world-{next(_tokens)}")
@@ -106,34 +122,25 @@ class World:
         return SUBJECT_ROW.pack(
             bytes.fromhex(pseudonym(scan.subject)),
             scan.at,
-            self._device(scan.device),
+            self.device_number(scan.device),
             scan.seq,
             DEVICE_KEY,
-            self._places[scan.place],
+            self.place_number(scan.place),
             KIND_NUMBER[scan.kind],
             scan.received,
         )
 
     def _place_hour_row(self, scan: CaseScan) -> bytes:
         return PLACE_HOUR_ROW.pack(
-            (self._places[scan.place] << 32) + scan.at // HOUR_MS,
+            (self.place_number(scan.place) << 32) + scan.at // HOUR_MS,
             bytes.fromhex(pseudonym(scan.subject)),
             scan.at,
-            self._device(scan.device),
+            self.device_number(scan.device),
             scan.seq,
             DEVICE_KEY,
             KIND_NUMBER[scan.kind],
             scan.received,
         )
-
-    def _device(self, device: str) -> int:
-        """Its number; numbers count down, so that their order is not the ids'."""
-        if device not in self._devices:
-            self._devices[device] = number = 1_000 - len(self._devices)
-            key = DeviceKey(device=device, key=DEVICE_KEY, public=bytes(32), valid_from=0)
-            self.registry.apply(Recorded(0, DeviceEnrolled(Device(id=device, number=number))))
-            self.registry.apply(Recorded(0, DeviceKeyAdded(key)))
-        return self._devices[device]
 
 
 def traced(store: Store, case: WorkedCase) -> dict[str, Any]:
