@@ -13,7 +13,8 @@ def run_until_told(start: Callable[[], None], stop: Callable[[], None]) -> bool:
 
     Returns whether `start` had ended when the signal came.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell script starts what it puts into the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     started = False
     try:

@@ -47,6 +47,7 @@ class Keyring:
         self._numbers: Final[dict[str, set[int]]] = {}
         self._keys: Final[dict[str, DeviceKey]] = {}
         self._keyids: Final[dict[str, list[str]]] = {}
+        self._holders: Final[dict[bytes, str]] = {}
         self._revocations: Final[dict[tuple[str, int], list[Revocation]]] = {}
         self._revoked_codes: Final[dict[bytes, int]] = {}
         self._revoked_subjects: Final[dict[bytes, list[CodesRevocation]]] = {}
@@ -78,6 +79,7 @@ class Keyring:
             return
         self._keys[key.keyid] = msgspec.structs.replace(key, revoked_from=None)
         self._keyids.setdefault(key.device, []).append(key.keyid)
+        self._holders.setdefault(key.public, key.device)
         if key.revoked_from is not None:
             self._revoke(key.device, key.key, Revocation(recorded_at, key.revoked_from))
         self._mark_revoked(key.device, key.key)
@@ -128,6 +130,10 @@ class Keyring:
         """A device's keys, by number."""
         keys = [self._keys[keyid] for keyid in self._keyids.get(device_id, [])]
         return sorted(keys, key=lambda key: key.key)
+
+    def holder_of(self, public: bytes) -> str | None:
+        """The device that has or had this public key: a second one with it could sign in the first one's name."""
+        return self._holders.get(public)
 
     def code_revoked(self, code: PersonCode, at: int) -> bool:
         """Whether, at `at` (ms), the code itself was revoked, or all that its subject held when it was issued.

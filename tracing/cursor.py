@@ -6,7 +6,9 @@ leads to another page of what its holder may read anyway, or is refused.
 
 import base64
 import binascii
-from typing import Annotated, Final, TypeVar
+import heapq
+from collections.abc import Iterable
+from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -28,11 +30,37 @@ Cursor = Annotated[
 ]
 
 Position = TypeVar("Position", bound=msgspec.Struct)
+Item = TypeVar("Item", bound="HasId")
 
 
 def cursor_of(position: msgspec.Struct) -> str:
     """The cursor's text for a position."""
     return base64.urlsafe_b64encode(codec.to_json(position)).rstrip(b"=").decode()
+
+
+class HasId(Protocol):
+    """Anything that a registry lists by id."""
+
+    @property
+    def id(self) -> str:
+        """Unique among its kind."""
+        ...
+
+
+class IdPosition(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Behind the item of this id."""
+
+    after: str
+
+
+def page_by_id(fitting: Iterable[Item], cursor: str | None, limit: int) -> tuple[list[Item], str | None]:
+    """The page of the items, by id, that the cursor opens, and the cursor of the next; None on the last.
+
+    Raises QUESTION_INVALID as `ProblemError`.
+    """
+    after = position_of(cursor, IdPosition).after if cursor is not None else ""
+    found = heapq.nsmallest(limit + 1, (item for item in fitting if item.id > after), key=lambda item: item.id)
+    return found[:limit], cursor_of(IdPosition(found[limit - 1].id)) if len(found) > limit else None
 
 
 def position_of(cursor: str, kind: type[Position]) -> Position:

@@ -1,6 +1,5 @@
 """Devices and their keys: list, read, enrol, rotate, revoke. Private keys never come here."""
 
-import heapq
 from typing import Annotated, Final
 
 import msgspec
@@ -13,10 +12,11 @@ from events.devices import Device, DeviceId, DeviceKey, Pseudonym
 from events.places import PlaceId
 from events.problems import ProblemError
 from events.scans import AtMs
+from events.text import Label
 from keys import enrolment
 from keys.enrolment import EnrolmentRefused
 from tracing.access import Permission
-from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
+from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, page_by_id
 from tracing.decoding import decode_body, decode_query
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
@@ -41,7 +41,7 @@ class DeviceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A device to enrol with its first key: a scanner at a `place`, or the phone of a `subject`."""
 
     id: DeviceId
-    label: Annotated[str, Meta(max_length=200)] = ""
+    label: Label = ""
     place: PlaceId | None = None
     subject: Pseudonym | None = None
     may_citizen_number: bool = False
@@ -109,10 +109,6 @@ class DevicesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Cursor | None = None
 
 
-class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    after: str
-
-
 LIST: Final = Operation(
     name="list_devices",
     tag="Devices",
@@ -173,15 +169,10 @@ REVOKE: Final = Operation(
 def list_devices(request: Asked, parts: Given) -> Response[bytes]:
     """A page of the devices that fit, by id."""
     query = decode_query(request.query_params.multi_items(), DevicesQuery)
-    after = position_of(query.cursor, _Position).after if query.cursor is not None else ""
     name = folded(query.name) if query.name is not None else None
-    fitting = (
-        device for device in parts.registry.keyring.devices() if device.id > after and _fits(device, query, name)
-    )
-    devices = heapq.nsmallest(query.limit + 1, fitting, key=lambda device: device.id)
-    items = [_summary(device) for device in devices[: query.limit]]
-    more = cursor_of(_Position(items[-1].id)) if len(devices) > query.limit else None
-    return reply(DevicesPage(items, more))
+    fitting = (device for device in parts.registry.keyring.devices() if _fits(device, query, name))
+    devices, more = page_by_id(fitting, query.cursor, query.limit)
+    return reply(DevicesPage([_summary(device) for device in devices], more))
 
 
 @get("/v1/devices/{device_id:str}", opt={OPERATION: READ}, sync_to_thread=True)
@@ -205,6 +196,7 @@ def enrol_device(request: Asked, body: RawBody, parts: Given) -> Response[bytes]
         if asked.place is not None and asked.place not in parts.registry.places().by_id:
             raise ProblemError(problems.REGISTRY_CONFLICT.problem("No place has this id.", pointer="/place"))
         _require_trustworthy(asked.public)
+        _require_own(asked.public, asked.id, parts)
         device = _named(asked, parts.registrar.next_device_number())
         parts.registrar.record(*enrolment.enrolled(device, asked.public, parts.clock()))
         return reply(_detail(device, parts), 201)
@@ -217,6 +209,7 @@ def rotate_key(request: Asked, device_id: FromPath[str], body: RawBody, parts: G
     _require_trustworthy(asked.public)
     with parts.registrar.lock:
         device = _device(parts, device_id)
+        _require_own(asked.public, device_id, parts)
         keys = parts.registry.keyring.keys_of(device_id)
         try:
             events = enrolment.rotated(keys, asked.public, parts.clock(), overlap_seconds=asked.overlap_seconds)
@@ -277,6 +270,13 @@ def _require_trustworthy(public: bytes) -> None:
     error = enrolment.public_key_error(public)
     if error is not None:
         raise ProblemError(problems.BODY_INVALID.problem(_sentence(error), pointer="/public"))
+
+
+def _require_own(public: bytes, device_id: str, parts: Parts) -> None:
+    holder = parts.registry.keyring.holder_of(public)
+    if holder is not None and holder != device_id:
+        detail = f"Device {holder} signs with this key. Make a key pair for each device."
+        raise ProblemError(problems.REGISTRY_CONFLICT.problem(detail, pointer="/public"))
 
 
 def _sentence(reason: object) -> str:

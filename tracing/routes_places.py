@@ -1,6 +1,5 @@
 """Places: list, read, register or change."""
 
-import heapq
 import unicodedata
 from typing import Annotated, Final
 
@@ -22,8 +21,9 @@ from events.places import (
     PlaceTree,
 )
 from events.problems import ProblemError
+from events.text import Name
 from tracing.access import Permission
-from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
+from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, page_by_id
 from tracing.decoding import decode_body, decode_query
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, reply
@@ -44,7 +44,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A place to register, or all the new values of a registered one. The registry allots its number itself."""
 
     id: PlaceId
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+    name: Name
     category: Category = Category.OTHER
     parent: PlaceId | None = None
     dwell_seconds: Annotated[int, Meta(ge=DWELL_SECONDS_MIN, le=DWELL_SECONDS_MAX)] | None = None
@@ -72,10 +72,6 @@ class PlacesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: NamePart | None = None
     limit: Limit = PAGE_ITEMS_DEFAULT
     cursor: Cursor | None = None
-
-
-class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    after: str
 
 
 LIST: Final = Operation(
@@ -117,14 +113,9 @@ REGISTER: Final = Operation(
 def list_places(request: Asked, parts: Given) -> Response[bytes]:
     """A page of the places that fit, by id."""
     query = decode_query(request.query_params.multi_items(), PlacesQuery)
-    after = position_of(query.cursor, _Position).after if query.cursor is not None else ""
     name = folded(query.name) if query.name is not None else None
-    by_id = parts.registry.places().by_id
-    fitting = (place.id for place in by_id.values() if place.id > after and _fits(place, query, name))
-    ids = heapq.nsmallest(query.limit + 1, fitting)
-    items = [by_id[place_id] for place_id in ids[: query.limit]]
-    more = cursor_of(_Position(items[-1].id)) if len(ids) > query.limit else None
-    return reply(PlacesPage(items, more))
+    fitting = (place for place in parts.registry.places().by_id.values() if _fits(place, query, name))
+    return reply(PlacesPage(*page_by_id(fitting, query.cursor, query.limit)))
 
 
 @get("/v1/places/{place_id:str}", opt={OPERATION: READ}, sync_to_thread=True)

@@ -98,6 +98,7 @@ def enrol(
             raise click.ClickException(f"Nothing was enrolled: {words}.") from None
         keyid = f"{device_id}.{enrolment.FIRST_KEY}"
         public, file = _public_key(public_key, key_file or Path(f"{keyid}.pem"))
+        _require_own(registries, public, device_id)
         try:
             one = msgspec.structs.replace(one, number=registries.control.next_number("device"))
             registries.record(enrolment.enrolled(one, public, now_ms()))
@@ -131,6 +132,7 @@ def rotate(
         keys = _keys(registries, device_id)
         keyid = f"{device_id}.{max((key.key for key in keys), default=0) + 1}"
         public, file = _public_key(public_key, key_file or Path(f"{keyid}.pem"))
+        _require_own(registries, public, device_id)
         try:
             events = enrolment.rotated(keys, public, now_ms(), overlap_seconds=overlap_hours * HOUR_SECONDS)
         except EnrolmentRefused as error:
@@ -147,8 +149,8 @@ def rotate(
 def revoke(settings: Settings, keyid: str, since: int | None, reason: str) -> None:
     """Revoke KEYID. What the log received under it since --from no longer counts for any trace.
 
-    Use the time from which the key may have been in other hands, not the time when you noticed. Another --from moves
-    the time of a revoked key, later too.
+    Use the time from which the key may have been in other hands, not the time when you noticed. Of several
+    revocations of a key the earliest time counts.
 
     \b
     Example:
@@ -158,12 +160,12 @@ def revoke(settings: Settings, keyid: str, since: int | None, reason: str) -> No
         key = registries.registry.keyring.key(keyid)
         if key is None:
             raise click.ClickException(f"No key is called {keyid!r}. `truyvet device list` shows them.")
-        if key.revoked_from is not None and since is None:
-            # "Now" would be later, and make what came in meanwhile count again.
-            raise click.ClickException(
-                f"{keyid} is revoked from {shown(key.revoked_from)} on. To change that, name the new time with --from."
-            )
         revoked_from = now_ms() if since is None else since
+        if key.revoked_from is not None and key.revoked_from <= revoked_from:
+            raise click.ClickException(
+                f"{keyid} is revoked from {shown(key.revoked_from)} on already, and the earliest time counts."
+                " To distrust it from an earlier time on, name that with --from."
+            )
         registries.record(enrolment.revoked(key, revoked_from, reason))
     click.echo(f"{keyid} is revoked from {shown(revoked_from)} on.")
 
@@ -185,6 +187,12 @@ def list_devices(settings: Settings) -> None:
             for key in keyring.keys_of(one.id):
                 add_row(table, key.keyid, one.label, one.place or "(phone)", shown(key.valid_from), _state(key, now))
     show(table)
+
+
+def _require_own(registries: Registries, public: bytes, device_id: str) -> None:
+    holder = registries.registry.keyring.holder_of(public)
+    if holder is not None and holder != device_id:
+        raise click.ClickException(f"Device {holder!r} signs with this key. Make a key pair for each device.")
 
 
 def _keys(registries: Registries, device_id: str) -> list[DeviceKey]:

@@ -1,5 +1,6 @@
 """The commands as somebody uses them: real processes against a running service."""
 
+import base64
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import COMMANDS, cli
+from app.scanner import load_private_key
 from app.settings import Settings
 from app.supervisor import Embedded
 from tests.app.conftest import answers, settings_in, truyvet, until
@@ -193,8 +195,9 @@ def test_a_bad_code_is_turned_away_offline(door: Door) -> None:
     issuers = door.directory / "issuers.json"
     issuers.write_text(door.run("keys", "public"))
     _, code = door.person()
+    forged = code[:-40] + ("A" if code[-40] != "A" else "B") + code[-39:]
     said = door.scan(
-        *("--issuers", str(issuers), "--wait", "0", "in", code[:-2] + "AA"),
+        *("--issuers", str(issuers), "--wait", "0", "in", forged),
         exit_code=1,
         TRUYVET_INGEST_URL="http://127.0.0.1:9",
     )
@@ -333,14 +336,26 @@ def test_names_are_never_markup(door: Door, tmp_path: Path) -> None:
     assert "[/b] odd" in door.run("device", "list")
 
 
-def test_revoking_again_does_not_lift_the_quarantine_unasked(door: Door, tmp_path: Path) -> None:
+def test_one_key_pair_serves_one_device(door: Door, tmp_path: Path) -> None:
+    door.run("device", "enrol", "first-1", "--place", "market", "--key-file", str(tmp_path / "first.pem"))
+    public = load_private_key(tmp_path / "first.pem").public_key().public_bytes_raw()
+    text = base64.b64encode(public).decode()
+    again = truyvet(door.settings, "device", "enrol", "second-1", "--place", "market", "--public-key", text)
+    assert again.returncode == 1
+    assert "'first-1' signs with this key" in again.stderr
+    assert "second-1" not in door.run("device", "list")
+
+
+def test_of_several_revocations_the_earliest_counts(door: Door, tmp_path: Path) -> None:
     door.run("device", "enrol", "twice-1", "--place", "market", "--key-file", str(tmp_path / "twice.pem"))
     door.run("device", "revoke", "twice-1.1", "--from", "2021-10-21T08:00")
-    again = truyvet(door.settings, "device", "revoke", "twice-1.1")
-    assert again.returncode == 1
-    assert "2021-10-21 08:00:00" in again.stderr
+    for later in ((), ("--from", "2021-10-22T08:00")):
+        again = truyvet(door.settings, "device", "revoke", "twice-1.1", *later)
+        assert again.returncode == 1
+        assert "2021-10-21 08:00:00" in again.stderr
     assert "revoked from 2021-10-21 08:00:00" in door.run("device", "list")
-    assert "2021-10-22 08:00:00" in door.run("device", "revoke", "twice-1.1", "--from", "2021-10-22T08:00")
+    assert "2021-10-20 08:00:00" in door.run("device", "revoke", "twice-1.1", "--from", "2021-10-20T08:00")
+    assert "revoked from 2021-10-20 08:00:00" in door.run("device", "list")
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf"])

@@ -206,6 +206,14 @@ def test_replaying_changes_nothing() -> None:
     assert ring.revocations_as_of(NOW + 2) == {(7, 1): NOW}
 
 
+def test_a_key_has_one_holder_even_when_it_is_used_no_more() -> None:
+    first = DeviceKey(device="cong-chinh", key=1, public=bytes(32), valid_from=NOW, valid_to=NOW + 1)
+    again = DeviceKey(device="cong-phu", key=1, public=bytes(32), valid_from=NOW)
+    ring = keyring(DeviceKeyAdded(first), DeviceKeyAdded(again))
+    assert ring.holder_of(bytes(32)) == "cong-chinh"
+    assert ring.holder_of(bytes([1]) * 32) is None
+
+
 def test_one_code_is_revoked_by_its_nonce() -> None:
     lost = bytes.fromhex("0a" * 12)
     ring = keyring(CodeRevoked("0a" * 12))

@@ -384,6 +384,8 @@ class TestDevices:
 
     def test_a_key_is_given_once(self, desk: Desk) -> None:
         used = base64.b64encode(desk.door_key.public_key().public_bytes_raw()).decode()
+        shared = desk.ask("POST", "/v1/devices", role=Role.ADMIN, json={"id": "copy", "place": "mall", "public": used})
+        assert is_problem(shared, problems.REGISTRY_CONFLICT, "/public")
         answer = desk.ask("POST", "/v1/devices/door/keys", role=Role.ADMIN, json={"public": used})
         assert is_problem(answer, problems.REGISTRY_CONFLICT, "/public")
 
@@ -459,6 +461,11 @@ class TestFaults:
         (record,) = [record for record in caplog.records if record.name == "truyvet.trace"]
         assert "ValueError" in record.getMessage()
         assert AN.hex() not in caplog.text
+
+    @pytest.mark.parametrize("name", ["Ch\u1ee3\u202ecotton", "a\nb", "a\u200bb"])
+    def test_a_name_that_is_not_what_it_looks_like_is_refused(self, desk: Desk, name: str) -> None:
+        answer = desk.ask("POST", "/v1/places", role=Role.ADMIN, json={"id": "odd", "name": name})
+        assert is_problem(answer, problems.BODY_INVALID, "/name")
 
     def test_a_control_stream_that_is_down_changes_nothing(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         nobody = redis.Redis(port=free_port(), socket_connect_timeout=1)
