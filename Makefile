@@ -13,7 +13,7 @@ run: $(VENV)/.installed ## Run everything on this machine: simulate a province, 
 	@$(BIN)/truyvet demo
 
 test: $(VENV)/.installed ## Run the tests against real servers
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2
 
 check: $(VENV)/.installed ## Lint, check types strictly, check the import walls
 	$(BIN)/ruff check .

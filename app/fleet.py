@@ -116,8 +116,9 @@ class Child:
     def _readable(self, seconds: float) -> bool:
         if self._line is None:
             return True
-        readable, _, _ = select.select([self._line], [], [], seconds)
-        return bool(readable)
+        poller = select.poll()  # select() itself cannot take descriptors above 1,023
+        poller.register(self._line, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
 
     def _close_line(self) -> None:
         if self._line is not None:

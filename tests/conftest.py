@@ -8,11 +8,27 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.open_files import allow_open_files
 from storage.clickhouse import Store, migrate
 from storage.valkey import EmbeddedValkey
 from tests.support.clickhouse_http import ClickHouseHttp
 
 _databases = itertools.count(1)
+REMARK = "remark"
+"""The name of a property that a test records to have it printed at the end of the run."""
+
+
+def pytest_configure() -> None:
+    """The engine of this process wants as many files as the store process allows itself."""
+    allow_open_files()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured on their way."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == REMARK:
+                terminalreporter.write_line(str(text))
 
 
 def free_port() -> int:

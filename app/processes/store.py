@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import Explained
+from app.open_files import allow_open_files
 from app.processes import backend, trace
 from app.processes.life import Life
 from app.settings import Settings
@@ -28,6 +29,7 @@ class StoreTaken(Explained):
 def run(settings: Settings, life: Life) -> None:
     """Own the store until the process is told to stop."""
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    allow_open_files()
     lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
     client, store = stream_client(settings), backend.store(settings)
     migrate(store)

@@ -5,11 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.fleet import Child, ChildFailed
+from app.open_files import allow_open_files
 from app.ports import AddressTaken, bound
 from app.registries import open_registries
 from app.settings import Settings
@@ -145,3 +148,16 @@ def test_a_killed_supervisor_leaves_valkey_alone_which_the_next_adopts(
         assert service.pids["valkey"] == valkey
         until(lambda: ready(settings))
     assert not alive(valkey)
+
+
+def test_a_child_is_awaited_on_a_descriptor_of_any_number() -> None:
+    allow_open_files()
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        child = Child("settings", ["settings"], dict(os.environ))
+        child.start()
+        with pytest.raises(ChildFailed, match="ended at its start"):
+            child.await_ready(time.monotonic() + 30)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)

@@ -5,9 +5,11 @@ import gzip
 import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from events.scans import Kind, Scan
+from tests.conftest import REMARK
 from tests.journey.driver import DAY_MS, System
 
 BATCH_SCANS = 500
@@ -18,7 +20,9 @@ def subject_of(person: int) -> bytes:
     return person.to_bytes(16)
 
 
-def test_every_trace_of_the_conference_equals_the_truth(shared: Path, tmp_path: Path) -> None:
+def test_every_trace_of_the_conference_equals_the_truth(
+    shared: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     with gzip.open(shared / "data" / "sfhh_scans.csv.gz", "rt") as file:
         rows = [(int(row["at"]), row["kind"], row["place"], int(row["person"])) for row in csv.DictReader(file)]
     truth: dict[int, dict[int, int]] = defaultdict(dict)
@@ -71,7 +75,8 @@ def test_every_trace_of_the_conference_equals_the_truth(shared: Path, tmp_path: 
                 wrong.append(person)
         assert wrong == []
         done = time.monotonic()
-    print(
-        f"\nconference: {len(requests)} batches posted in {posted - started:.1f} s,"
-        f" {len(people)} traces in {done - posted:.1f} s ({(done - posted) / len(people) * 1000:.0f} ms each)"
+    record_property(
+        REMARK,
+        f"conference: {len(requests)} batches posted in {posted - started:.1f} s,"
+        f" {len(people)} traces in {done - posted:.1f} s ({(done - posted) / len(people) * 1000:.0f} ms each)",
     )

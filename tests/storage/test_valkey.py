@@ -63,13 +63,14 @@ def test_a_server_that_has_much_to_read_is_given_the_time(tmp_path: Path, monkey
     server.start()
     with redis.Redis.from_url(server.url) as client:
         pipeline = client.pipeline(transaction=False)
-        for number in range(20_000):
+        for number in range(100_000):
             pipeline.set(f"kept:{number}", "1")
         pipeline.execute()
     server.kill()
-    monkeypatch.setattr("storage.valkey.SERVER_OPTIONS", (*SERVER_OPTIONS, "--key-load-delay", "1"))
-    monkeypatch.setattr("storage.valkey.START_SECONDS_MAX", 0.4)
+    slowly = ("--key-load-delay", "50", "--loading-process-events-interval-bytes", "1024")
+    monkeypatch.setattr("storage.valkey.SERVER_OPTIONS", (*SERVER_OPTIONS, *slowly))
+    monkeypatch.setattr("storage.valkey.START_SECONDS_MAX", 2.5)
     server.start()
     with redis.Redis.from_url(server.url) as client:
-        assert client.dbsize() == 20_000
+        assert client.dbsize() == 100_000
     server.stop()
