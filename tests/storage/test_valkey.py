@@ -69,7 +69,7 @@ def test_a_server_that_has_much_to_read_is_given_the_time(tmp_path: Path, monkey
     server.kill()
     slowly = ("--key-load-delay", "50", "--loading-process-events-interval-bytes", "1024")
     monkeypatch.setattr("storage.valkey.SERVER_OPTIONS", (*SERVER_OPTIONS, *slowly))
-    monkeypatch.setattr("storage.valkey.START_SECONDS_MAX", 2.5)
+    monkeypatch.setattr("storage.valkey.START_SECONDS_MAX", 6.0)
     server.start()
     with redis.Redis.from_url(server.url) as client:
         assert client.dbsize() == 100_000
