@@ -10,8 +10,9 @@ from app.key_file import load
 from app.registries import open_registries
 from app.settings import Settings
 from events.cases import SubjectKind
-from events.control import SubjectAdded
-from keys.codes import CODE_NONCE_BYTES, issue_person_code
+from events.control import CodeRevoked, CodesRevoked, SubjectAdded
+from events.scans import Refusal
+from keys.codes import CODE_NONCE_BYTES, CodeOpener, issue_person_code
 
 
 @click.group()
@@ -58,3 +59,36 @@ def add(settings: Settings, *, cccd: bool, plate: bool, days: int) -> None:
     click.echo(f"pseudonym  {one.subject}")
     click.echo(f"code       {code}")
     click.echo(f"The code is valid until {shown(now + days * DAY_MS)}; `truyvet qr person` draws one.", err=True)
+
+
+@subject.command()
+@click.option("--all", "every_code", is_flag=True, help="Every code that the subject has; asks for the pseudonym.")
+@click.pass_obj
+def revoke(settings: Settings, *, every_code: bool) -> None:
+    """Void a personal code that was lost or photographed, from now on. Asks for the code's text.
+
+    Scans made before now stay good, however late they arrive. Codes that are issued afterwards are good.
+
+    \b
+    Example:
+      truyvet subject revoke < lost-code.txt
+    """
+    event = _all_codes() if every_code else _one_code(settings)
+    with open_registries(settings) as registries:
+        registries.record([event])
+    click.echo("Every code issued until now is void." if every_code else "The code is void.")
+
+
+def _all_codes() -> CodesRevoked:
+    # Times in codes are whole seconds, cut down: what was issued in this very second is void as well.
+    return CodesRevoked(identify.known(None).subject, now_ms())
+
+
+def _one_code(settings: Settings) -> CodeRevoked:
+    code = CodeOpener(load(settings.keys_path)).open_person(identify.asked("Personal code (TV1.…)", hidden=False))
+    if isinstance(code, Refusal):
+        raise click.ClickException(
+            f"Nothing was revoked: this is no personal code of this service ({code.value})."
+            " Where its text is lost, void all of the person's codes: truyvet subject revoke --all."
+        )
+    return CodeRevoked(code.code.hex())

@@ -100,17 +100,10 @@ class Door:
         return done.stdout
 
     def scan(self, *arguments: str, stdin: str = "", exit_code: int = 0, **variables: str) -> str:
-        return self.run(
-            "scan",
-            "--key",
-            str(self.key),
-            "--keyid",
-            "gate-1.1",
-            *arguments,
-            stdin=stdin,
-            exit_code=exit_code,
-            **variables,
-        )
+        return self.run(*self.scanning(*arguments), stdin=stdin, exit_code=exit_code, **variables)
+
+    def scanning(self, *arguments: str) -> tuple[str, ...]:
+        return ("scan", "--key", str(self.key), "--keyid", "gate-1.1", *arguments)
 
     def person(self, *arguments: str, stdin: str = "") -> tuple[str, str]:
         lines = self.run("subject", "add", *arguments, stdin=stdin).splitlines()
@@ -334,6 +327,19 @@ def test_names_are_never_markup(door: Door, tmp_path: Path) -> None:
     assert "Cổng [/b] 2" in door.run("place", "list")
     assert "[/b] Lan" in door.run("token", "list")
     assert "[/b] odd" in door.run("device", "list")
+
+
+def test_a_lost_code_is_void_and_a_new_one_is_good(door: Door) -> None:
+    pseudonym, lost = door.person()
+    assert "accepted" in door.scan("in", lost)
+    assert "void" in door.run("subject", "revoke", stdin=lost + "\n")
+    until(lambda: "revoked_code" in truyvet(door.settings, *door.scanning("in", lost)).stdout)
+    assert "void" in door.run("subject", "revoke", "--all", stdin=pseudonym + "\n")
+    assert "accepted" in door.scan("in", door.person()[1])
+    refused = truyvet(door.settings, "subject", "revoke", stdin="TV1.nonsense\n")
+    assert refused.returncode == 1
+    assert "bad_code" in refused.stderr
+    assert "nonsense" not in refused.stderr
 
 
 def test_one_key_pair_serves_one_device(door: Door, tmp_path: Path) -> None:
