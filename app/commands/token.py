@@ -23,7 +23,7 @@ def token() -> None:
 
     \b
     Example:
-      truyvet token create "Dr Lan" --role analyst --days 14
+      truyvet token create "CDC desk 1" --role analyst --days 14
     """
 
 
@@ -37,7 +37,7 @@ def create(settings: Settings, name: str, role: str, days: int) -> None:
 
     \b
     Example:
-      truyvet token create "Dr Lan" --role analyst
+      truyvet token create "CDC desk 1" --role analyst
     """
     if not 1 <= len(name) <= 100:
         raise click.UsageError("NAME must have 1 to 100 characters.")

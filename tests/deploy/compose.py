@@ -19,10 +19,14 @@ _IMAGE_ENV: Final = re.compile(r"^(?:ENV )?\s*([A-Z_]+)=(\S+?)(?: \\)?$", re.MUL
 Service = dict[str, Any]
 
 
+def with_defaults(file: Path) -> str:
+    """The file's text with every variable at its default."""
+    return _VARIABLE.sub(lambda variable: variable[2] or "", file.read_text(encoding="utf-8"))
+
+
 def services() -> dict[str, Service]:
     """Every service, variables at their defaults and YAML anchors merged."""
-    text = _VARIABLE.sub(lambda found: found[2] or "", FILE.read_text(encoding="utf-8"))
-    return cast(dict[str, Service], yaml.safe_load(text)["services"])
+    return cast(dict[str, Service], yaml.safe_load(with_defaults(FILE))["services"])
 
 
 def processes() -> dict[str, Service]:

@@ -222,7 +222,7 @@ def ports(request: pytest.FixtureRequest, deployment: Deployment, tmp_path: Path
 def test_a_scan_becomes_a_trace(deployment: Deployment, ports: tuple[int, int], request: pytest.FixtureRequest) -> None:
     ingest, trace = ports
     name = f"mall-{request.node.callspec.params['ports']}"
-    made = deployment.run("admin", "token", "create", "Dr Lan", "--role", "admin")
+    made = deployment.run("admin", "token", "create", "CDC desk 1", "--role", "admin")
     assert made.returncode == 0, made.stderr
     token = {"Authorization": f"Bearer {made.stdout.strip()}", "Content-Type": "application/json"}
     status, answer = ask(trace, "POST", "/v1/places", token, {"id": name, "name": "Mall", "category": "mall"})
