@@ -23,6 +23,11 @@ def pytest_configure() -> None:
     allow_open_files()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: "tests/journey/" not in item.nodeid)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests measured on their way."""
     for report in terminalreporter.getreports("passed"):
