@@ -8,7 +8,7 @@ import asyncio
 import collections
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final, cast
 
@@ -81,14 +81,6 @@ class Publisher:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         return await future
-
-    async def waiting_bytes(self) -> int:
-        """How many bytes wait for the sink. Raises `StreamDown`."""
-        try:
-            flow = await cast(Awaitable[list[bytes | None]], self._redis.hmget(SINK, ["bytes_in", "bytes_out"]))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return int(flow[0] or 0) - int(flow[1] or 0)
 
     async def _flush(self) -> None:
         while batch := self._taken():

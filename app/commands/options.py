@@ -41,3 +41,5 @@ PURPOSE: Final = click.option(
     callback=_asked,
     help="Why you look at these people, 10 to 500 characters; kept in the audit log.",
 )
+
+AS_OF: Final = click.option("--as-of", "as_of", type=TIME, help="Answer from what was known then; default now.")

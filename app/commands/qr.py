@@ -1,7 +1,6 @@
 """`truyvet qr`: codes to print, to show, to scan."""
 
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,10 +11,10 @@ import segno
 from app import identify
 from app.clock import DAY_MS, now_ms
 from app.key_file import load
+from app.personal_codes import fresh_code
 from app.registries import open_registries
 from app.settings import Settings
-from events.cases import SubjectKind
-from keys.codes import CODE_NONCE_BYTES, issue_person_code, issue_place_code
+from keys.codes import issue_place_code
 
 MODULE_PIXELS: Final = 8
 QUIET_ZONE_MODULES: Final = 4
@@ -83,16 +82,7 @@ def person(settings: Settings, pseudonym: str | None, out: Path | None, days: in
         raise click.UsageError("Give one of PSEUDONYM, --cccd and --plate.")
     keys = load(settings.keys_path)
     one = identify.citizen(keys) if cccd else identify.vehicle(keys) if plate else identify.known(pseudonym)
-    now = now_ms()
-    code = issue_person_code(
-        keys,
-        bytes.fromhex(one.subject),
-        vehicle=one.kind is SubjectKind.VEHICLE,
-        issued=now,
-        expires=now + days * DAY_MS,
-        nonce=secrets.token_bytes(CODE_NONCE_BYTES),
-    )
-    draw(code, out)
+    draw(fresh_code(keys, one, now_ms=now_ms(), days=days), out)
 
 
 def draw(text: str, out: Path | None) -> None:

@@ -6,7 +6,7 @@ from rich.table import Table
 from app import identify
 from app.client import api_client
 from app.clock import now_ms, shown, shown_seconds
-from app.commands.options import PURPOSE, TIME
+from app.commands.options import AS_OF, PURPOSE, TIME
 from app.settings import Settings
 from app.terminal import add_row, counted, show
 from events import codec
@@ -16,7 +16,7 @@ from events import codec
 @click.argument("pseudonym", required=False)
 @click.option("--from", "from_ms", type=TIME, default="14d", show_default=True, help="Window from.")
 @click.option("--to", "to_ms", type=TIME, help="Window up to; default now.")
-@click.option("--as-of", "as_of", type=TIME, help="Answer from what was known then; default now.")
+@AS_OF
 @click.option("--json", "as_json", is_flag=True, help="With the scans that prove each stay, as JSON.")
 @PURPOSE
 @click.pass_obj

@@ -1,18 +1,16 @@
 """`truyvet subject`: people and vehicles that codes are issued for."""
 
-import secrets
-
 import click
 
 from app import identify
 from app.clock import DAY_MS, now_ms, shown
 from app.key_file import load
+from app.personal_codes import fresh_code
 from app.registries import open_registries
 from app.settings import Settings
-from events.cases import SubjectKind
 from events.control import CodeRevoked, CodesRevoked, SubjectAdded
 from events.scans import Refusal
-from keys.codes import CODE_NONCE_BYTES, CodeOpener, issue_person_code
+from keys.codes import CodeOpener
 
 
 @click.group()
@@ -45,14 +43,7 @@ def add(settings: Settings, *, cccd: bool, plate: bool, days: int) -> None:
     keys = load(settings.keys_path)
     one = identify.citizen(keys) if cccd else identify.vehicle(keys) if plate else identify.new_person()
     now = now_ms()
-    code = issue_person_code(
-        keys,
-        bytes.fromhex(one.subject),
-        vehicle=one.kind is SubjectKind.VEHICLE,
-        issued=now,
-        expires=now + days * DAY_MS,
-        nonce=secrets.token_bytes(CODE_NONCE_BYTES),
-    )
+    code = fresh_code(keys, one, now_ms=now, days=days)
     with open_registries(settings) as registries:
         if registries.registry.subject(one.subject) != one:
             registries.record([SubjectAdded(one)])

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.client import api_client
 from app.clock import shown, shown_seconds
-from app.commands.options import PURPOSE, TIME
+from app.commands.options import AS_OF, PURPOSE, TIME
 from app.csv_output import write_csv
 from app.settings import Settings
 from app.terminal import add_row, counted, show
@@ -43,7 +43,7 @@ CSV_COLUMNS: Final = (
 )
 @click.option("--depth", type=click.IntRange(1, DEPTH_MAX), default=1, show_default=True, help="2 finds F2 as well.")
 @click.option("--latency", "latency_seconds", default=0, help="Seconds until a contact infects others.")
-@click.option("--as-of", "as_of", type=TIME, help="Answer from what was known then; default now.")
+@AS_OF
 @click.option("--json", "as_json", is_flag=True, help="The whole answer with all its evidence, as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line an encounter, as CSV that is safe in a spreadsheet.")
 @PURPOSE

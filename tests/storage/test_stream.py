@@ -101,7 +101,7 @@ def test_a_full_stream_takes_nothing_until_the_sink_has_committed(redis_url: str
         await publisher.publish(b"x" * 60, device=1, runs=[(2, 2)], replay_key=b"b" * 16)
         with pytest.raises(StreamFull):
             await publisher.publish(b"x", device=1, runs=[(3, 3)], replay_key=b"c" * 16)
-        assert await publisher.waiting_bytes() == 120
+        assert sink.backlog() == (2, 120)
         frozen = FrozenRange(first.entry, first.entry, 0, 1)
         sink.freeze(frozen)
         sink.commit(frozen, rows=1, size=60)
