@@ -170,10 +170,15 @@ def _signal(pid: int, number: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether the process has ended and only waits for a parent to ask, which the parent of an orphan never does."""
+    """Whether the process has ended and only waits for a parent to ask, which the parent of an orphan never does.
+
+    Its first thread may end before the others: until they have too, it holds its port and files.
+    """
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+        ended = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return ended and len(list((process / "task").iterdir())) <= 1
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
