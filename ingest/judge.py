@@ -1,7 +1,7 @@
 """Step 3, second half: each scan of a decoded batch becomes a row of the log, or a refusal with its reason.
 
-The hot path: everything that a batch has in common is decided once, before the loop. Pure: the registries, the
-clock and the limits are arguments.
+The hot path: what is certainly good is judged for the whole batch at once (`ingest.judge_together`); here stand all
+rules, and the reasons of what is refused. Pure: the registries, the clock and the limits are arguments.
 """
 
 import re
@@ -25,6 +25,7 @@ from events.scans import (
     ScanBatch,
     Verdict,
 )
+from ingest.judge_together import TOGETHER_SCANS_MIN, Together, Window, judge_together
 from ingest.limits import EdgeLimits
 from keys.codes import CodeOpener
 from keys.keyring import Keyring
@@ -162,15 +163,23 @@ def judge(
     limits: EdgeLimits,
 ) -> Judged:
     """Judge every scan of a batch that `device` signed with `key`. Raises nothing: refusals are values."""
-    ahead_ms = limits.scan_ahead_seconds_max * 1000
+    window = Window(
+        now_ms - limits.scan_age_seconds_max * 1000,
+        now_ms + limits.scan_ahead_seconds_max * 1000,
+        limits.scan_ahead_seconds_max * 1000,
+    )
+    scans = batch.scans
+    seqs = {scan.seq for scan in scans}
     if device.subject is not None:
-        decide = _phone(bytes.fromhex(device.subject), places=places, opener=opener, ahead_ms=ahead_ms)
+        together = None
+        decide = _phone(bytes.fromhex(device.subject), places=places, opener=opener, ahead_ms=window.ahead_ms)
     else:
-        decide = _scanner(
-            device, places=places, keyring=keyring, opener=opener, pseudonym_key=pseudonym_key, ahead_ms=ahead_ms
-        )
-    earliest = now_ms - limits.scan_age_seconds_max * 1000
-    latest = now_ms + ahead_ms
+        server = _Server(device, places)
+        together = _together(scans, server, key, len(seqs), keyring=keyring, opener=opener, window=window)
+        decide = _scanner(server, keyring=keyring, opener=opener, pseudonym_key=pseudonym_key, ahead_ms=window.ahead_ms)
+    if together is not None and together.good.all():
+        return Judged(together.rows.tobytes(), b"", [], _runs(seqs), len(scans), {})
+
     device_number, key_number = device.number, key.key
     kind_number, pack = KIND_NUMBER, LOG_ROW.pack
     rows: list[bytes] = []
@@ -178,14 +187,17 @@ def judge(
     refused: list[tuple[Scan, Refused]] = []
     seen: set[int] = set()
     see = seen.add
-    for scan in batch.scans:
+    for index, scan in enumerate(scans):
+        if together is not None and (row := together.row(index)) is not None:
+            add_row(row)
+            continue
         seq = scan.seq
         if seq in seen:
             refused.append((scan, REPEATED))
             continue
         see(seq)
         at = scan.at
-        if not earliest <= at <= latest:
+        if not window.earliest <= at <= window.latest:
             refused.append((scan, _out_of_range(at, now_ms, limits)))
             continue
         fact = decide(scan)
@@ -198,9 +210,37 @@ def judge(
         rows=b"".join(rows),
         refused=b"".join(_refused_row(device_number, key_number, scan, why.reason) for scan, why in refused),
         verdicts=[Verdict(scan.seq, why.reason.value, why.detail) for scan, why in refused],
-        runs=_runs(sorted(seen)),
+        runs=_runs(seqs),
         accepted=len(rows),
         refusals=_counts(refused),
+    )
+
+
+def _together(
+    scans: list[Scan],
+    server: "_Server",
+    key: DeviceKey,
+    distinct: int,
+    *,
+    keyring: Keyring,
+    opener: CodeOpener,
+    window: Window,
+) -> Together | None:
+    """What can be judged as columns, where that pays and no seq repeats."""
+    own = server.own
+    if isinstance(own, Refused) or len(scans) < TOGETHER_SCANS_MIN or distinct != len(scans):
+        return None
+    named = {scan.place for scan in scans} - {None}
+    numbers = {place: server.sub_place(place) for place in named if place is not None}
+    return judge_together(
+        scans,
+        device=server.device.number,
+        key=key.key,
+        place=own.number,
+        sub_places={place: number for place, number in numbers.items() if isinstance(number, int)},
+        keyring=keyring,
+        opener=opener,
+        window=window,
     )
 
 
@@ -218,36 +258,46 @@ def duplicates(judged: Judged, known: list[tuple[int, int]]) -> list[Verdict]:
     return verdicts
 
 
-def _scanner(
-    device: Device,
-    *,
-    places: Places,
-    keyring: Keyring,
-    opener: CodeOpener,
-    pseudonym_key: bytes,
-    ahead_ms: int,
-) -> Decide:
-    """How to decide a scan of a device that serves a place."""
-    own = places.by_id.get(device.place) if device.place is not None else None
-    if own is None:
-        why = DEVICE_WITHOUT_PLACE if device.place is None else DEVICE_PLACE_UNKNOWN
-        return lambda scan: why
-    own_id, own_number = own.id, own.number
-    sub_places: dict[str, int | Refused] = {}
-    open_person, code_revoked = opener.open_person, keyring.code_revoked
+class _Server:
+    """A device that serves a place: its own, and those within that its scans may name."""
 
-    def sub_place(scan: Scan) -> int | Refused:
-        if scan.place is None:
-            return SCANNER_NAMES_CODE
-        found = sub_places.get(scan.place)
+    def __init__(self, device: Device, places: Places) -> None:
+        self.device: Final = device
+        self._places: Final = places
+        self._sub_places: Final[dict[str, int | Refused]] = {}
+        own = places.by_id.get(device.place) if device.place is not None else None
+        self.own: Final[Place | Refused] = own or (
+            DEVICE_WITHOUT_PLACE if device.place is None else DEVICE_PLACE_UNKNOWN
+        )
+
+    def sub_place(self, place_id: str) -> int | Refused:
+        """The number of a place within the device's own."""
+        found = self._sub_places.get(place_id)
         if found is None:
-            found = sub_places[scan.place] = _sub_place(scan.place, own_id, places)
-        return found if scan.place_code is None else SCANNER_NAMES_CODE
+            found = self._sub_places[place_id] = self._found(place_id)
+        return found
+
+    def _found(self, place_id: str) -> int | Refused:
+        place = self._places.by_id.get(place_id)
+        if place is None or isinstance(self.own, Refused):
+            return PLACE_UNKNOWN
+        return place.number if self._places.within(place_id, self.own.id) else PLACE_OUTSIDE
+
+
+def _scanner(server: _Server, *, keyring: Keyring, opener: CodeOpener, pseudonym_key: bytes, ahead_ms: int) -> Decide:
+    """How to decide a scan of a device that serves a place."""
+    device, own = server.device, server.own
+    if isinstance(own, Refused):
+        return lambda scan: own
+    own_number = own.number
+    open_person, code_revoked = opener.open_person, keyring.code_revoked
 
     def decide(scan: Scan) -> Fact | Refused:
         place = own_number
-        if scan.place is not None or scan.place_code is not None:
-            narrowed = sub_place(scan)
+        if scan.place_code is not None:
+            return SCANNER_NAMES_CODE
+        if scan.place is not None:
+            narrowed = server.sub_place(scan.place)
             if isinstance(narrowed, Refused):
                 return narrowed
             place = narrowed
@@ -262,13 +312,6 @@ def _scanner(
         return REVOKED if code_revoked(code, scan.at) else (place, code.subject, BY_CODE)
 
     return decide
-
-
-def _sub_place(place_id: str, own_id: str, places: Places) -> int | Refused:
-    place = places.by_id.get(place_id)
-    if place is None:
-        return PLACE_UNKNOWN
-    return place.number if places.within(place_id, own_id) else PLACE_OUTSIDE
 
 
 def _without_code(scan: Scan, place: int, device: Device, pseudonym_key: bytes) -> Fact | Refused:
@@ -348,14 +391,14 @@ def _counts(refused: list[tuple[Scan, Refused]]) -> dict[Refusal, int]:
     return counts
 
 
-def _runs(seqs: list[int]) -> list[tuple[int, int]]:
-    """Sorted distinct numbers as sorted, disjoint, inclusive runs."""
-    first, last = seqs[0], seqs[-1]
-    if last - first + 1 == len(seqs):
+def _runs(distinct: set[int]) -> list[tuple[int, int]]:
+    """Distinct numbers as sorted, disjoint, inclusive runs."""
+    first, last = min(distinct), max(distinct)
+    if last - first + 1 == len(distinct):
         return [(first, last)]
     runs = []
     previous = first
-    for seq in seqs[1:]:
+    for seq in sorted(distinct)[1:]:
         if seq != previous + 1:
             runs.append((first, previous))
             first = seq

@@ -7,10 +7,10 @@ issuer's Ed25519 over the ASCII text `TV1.<head>`. A head is, in big-endian:
             nonce 12 · sealed 32                                       57 bytes, 76 characters
     place   version 1 · type 2 · reserved 0 · kid u16 · issued u32 · expires u32 (0: never) · place id, ASCII
 
-`sealed` is AES-256-GCM of the 16-byte pseudonym under the generation's `seal_key`, with the nonce of the head
-and the 13 bytes before it as associated data. So the seal alone authenticates every byte of the head to the
-server: a scanner may leave `.<signature>` off, and `CodeOpener.open_person` never looks into it (it holds the
-text to one of the two lengths, no more). The signature is for scanners without the server: `verify_code`.
+`sealed` is AES-256-CCM of the 16-byte pseudonym under the generation's `seal_key`, with the nonce of the head
+and the 13 bytes before it as associated data (why CCM: docs/adr/0010). So the seal alone authenticates every
+byte of the head to the server: a scanner may leave `.<signature>` off, and `CodeOpener` never looks into it (it
+holds the text to one of the two lengths, no more). The signature is for scanners without the server: `verify_code`.
 
 Unlinkable: of two codes of one person nothing is equal but version, type, kind and kid; nonce and seal are as
 good as random to whoever lacks `seal_key`. The two times are whole seconds: an issuer that gives everybody the same
@@ -23,16 +23,20 @@ of a revocation is void with it.
 import binascii
 import functools
 import struct
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
+import numpy as np
+import pybase64
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from numpy.typing import NDArray
 
 from events.places import PlaceId
 from events.scans import Refusal
+from keys.ccm import OneBlockCcm
 from keys.pseudonyms import PSEUDONYM_BYTES
 from keys.secrets import ServerSecrets
 
@@ -57,6 +61,22 @@ _SECONDS_MAX: Final = 2**32 - 1
 # base64url to base64; what base64url lacks becomes a byte that the strict decoder refuses.
 _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 
+# For many codes at once the prefix is read as base64 too, its dot as an A: each code is then 60 bytes, no more to cut.
+_TO_BASE64_WITH_PREFIX: Final = bytes.maketrans(b"-_+/=.", b"+/!!!A")
+_PREFIX_BYTES: Final = np.frombuffer(binascii.a2b_base64(b"TV1A"), np.uint8)
+_PREFIX_DOT: Final = CODE_PREFIX.index(".")
+_NO_CODE: Final = CODE_PREFIX.ljust(_PERSON_HEAD_TO, "A")
+_HEAD: Final = np.dtype(
+    [
+        ("prefix", np.uint8, 3),
+        ("aad", np.uint8, 13),
+        ("nonce", np.uint8, 12),
+        ("sealed", np.uint8, 32),
+    ]
+)
+_START: Final = np.dtype([("form", ">u2"), ("kind", "u1"), ("kid", ">u2"), ("issued", ">u4"), ("expires", ">u4")])
+_PERSON_FORM: Final = CODE_VERSION << 8 | TYPE_PERSON
+
 
 class BadCode(ValueError):
     """A code that cannot be taken; `refusal` says why. The message never quotes the code."""
@@ -74,6 +94,19 @@ class PersonCode(msgspec.Struct, frozen=True, gc=False):
     issued: int
     expires: int
     code: bytes
+
+
+class OpenedCodes(msgspec.Struct, frozen=True):
+    """Many personal codes, opened together; where `good` is false the other columns' rows mean nothing.
+
+    Shapes: `good` (n,), `subjects` (n, 16), `codes` (n, 12) (their nonces), `issued` and `expires` (n,) in ms.
+    """
+
+    good: NDArray[np.bool_]
+    subjects: NDArray[np.uint8]
+    codes: NDArray[np.uint8]
+    issued: NDArray[np.int64]
+    expires: NDArray[np.int64]
 
 
 class PlaceCode(msgspec.Struct, frozen=True):
@@ -146,7 +179,7 @@ def issue_person_code(
         _seconds(issued, "issued"),
         _seconds(expires, "expires"),
     )
-    sealed = AESGCM(generation.seal_key).encrypt(nonce, subject, start)
+    sealed = AESCCM(generation.seal_key).encrypt(nonce, subject, start)
     return _signed(start + nonce + sealed, generation.issuer_seed)
 
 
@@ -232,6 +265,14 @@ def _place_code(issuer_public_keys: Mapping[int, bytes], text: str) -> PlaceCode
     return PlaceCode(head.place, head.issued, head.expires)
 
 
+def _person_head(text: str) -> str:
+    """The part of a personal code that the server reads; where the text cannot be one, as long a text that is none."""
+    chars = len(text)
+    if chars == _PERSON_HEAD_TO or (chars == _PERSON_SIGNED_CHARS and text[_PERSON_HEAD_TO] == "."):
+        return text[:_PERSON_HEAD_TO]
+    return _NO_CODE
+
+
 def _why_no_person_code(text: str) -> Refusal:
     """Sorts what is no personal code: nothing of ours, or the code on the wall."""
     if len(text) > CODE_CHARS_MAX or not text.startswith(CODE_PREFIX):
@@ -252,7 +293,8 @@ class CodeOpener:
     """
 
     def __init__(self, secrets: ServerSecrets) -> None:
-        self._ciphers: Final = {one.kid: AESGCM(one.seal_key) for one in secrets.generations}
+        self._ciphers: Final = {one.kid: AESCCM(one.seal_key) for one in secrets.generations}
+        self._ciphers_together: Final = {one.kid: OneBlockCcm(one.seal_key) for one in secrets.generations}
         # Only what verified is kept: a refusal leaves as an exception, which the cache does not store.
         self._verified_place: Final = functools.lru_cache(PLACE_CODES_CACHED_MAX)(
             functools.partial(_place_code, secrets.issuer_public_keys())
@@ -282,6 +324,48 @@ class CodeOpener:
         except InvalidTag:
             return Refusal.BAD_CODE
         return PersonCode(subject, kind == KIND_VEHICLE, issued * 1000, expires * 1000, nonce)
+
+    def open_people(self, texts: Sequence[str]) -> OpenedCodes | None:
+        """Many personal codes at once, at a tenth of the price.
+
+        Says only which are good: `open_person` says what is wrong with one. None where a text holds a character that
+        no code has, which spoils the reading of all.
+        """
+        heads = texts if set(map(len, texts)) == {_PERSON_HEAD_TO} else [_person_head(text) for text in texts]
+        joined = "".join(heads)
+        try:
+            data = pybase64.b64decode(joined.encode("ascii").translate(_TO_BASE64_WITH_PREFIX), validate=True)
+        except ValueError:
+            return None
+        if not joined.count(".") == joined[_PREFIX_DOT::_PERSON_HEAD_TO].count(".") == len(texts):
+            return None  # a dot was read as an A: each code has one, in its prefix
+        rows: NDArray[Any] = np.frombuffer(data, _HEAD)
+        aad = np.ascontiguousarray(rows["aad"])
+        start: NDArray[Any] = aad.view(_START)[:, 0]
+        good = (rows["prefix"] == _PREFIX_BYTES).all(axis=1)
+        good &= (start["form"] == _PERSON_FORM) & (start["kind"] <= KIND_VEHICLE)
+        subjects, authentic = self._unsealed(start["kid"], rows["nonce"], aad, rows["sealed"])
+        return OpenedCodes(
+            good & authentic,
+            subjects,
+            rows["nonce"],
+            start["issued"].astype(np.int64) * 1000,
+            start["expires"].astype(np.int64) * 1000,
+        )
+
+    def _unsealed(
+        self, kids: NDArray[np.uint16], nonces: NDArray[np.uint8], aad: NDArray[np.uint8], sealed: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        only = self._ciphers_together.get(int(kids[0])) if (kids == kids[0]).all() else None
+        if only is not None:
+            return only.open(nonces, aad, sealed)
+        subjects = np.zeros((len(kids), PSEUDONYM_BYTES), np.uint8)
+        authentic = np.zeros(len(kids), np.bool_)
+        for kid, cipher in self._ciphers_together.items():
+            (these,) = np.nonzero(kids == kid)
+            if these.size:
+                subjects[these], authentic[these] = cipher.open(nonces[these], aad[these], sealed[these])
+        return subjects, authentic
 
     def open_place(self, text: str) -> PlaceCode | Refusal:
         """A place's code with its signature, which is verified (once per text, while it stays in the cache)."""

@@ -8,7 +8,7 @@ header field, without component parameters. Every header must be in the canonica
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -241,16 +241,43 @@ def sign_request(
         headers["Content-Encoding"] = content_encoding
     headers["Content-Digest"] = content_digest(body)
     covered = {name.lower(): value for name, value in headers.items()}
-    components = " ".join(f'"{name}"' for name in ("@method", "@path", *covered))
+    components = ("@method", "@path", *covered)
+    return headers | _signed(
+        private_key, keyid, components, method=method, path=path, query="", headers=covered, created=created
+    )
+
+
+def sign_question(
+    private_key: Ed25519PrivateKey, keyid: str, *, path: str, created: int, query: str = "", method: str = "GET"
+) -> dict[str, str]:
+    """The headers of a signed request without a body. `query` without its `?`, `created` in Unix seconds.
+
+    Covers @method and @path, and @query where there is one. Raises `MalformedSignature`.
+    """
+    components = ("@method", "@path", "@query") if query else ("@method", "@path")
+    return _signed(private_key, keyid, components, method=method, path=path, query=query, headers={}, created=created)
+
+
+def _signed(
+    private_key: Ed25519PrivateKey,
+    keyid: str,
+    components: Iterable[str],
+    *,
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    created: int,
+) -> dict[str, str]:
+    """The two headers of a signature over these components."""
+    names = " ".join(f'"{name}"' for name in components)
     quoted_keyid = keyid.replace("\\", "\\\\").replace('"', '\\"')
-    signature_input = f'{LABEL}=({components});created={created};keyid="{quoted_keyid}";alg="{ALGORITHM}"'
+    signature_input = f'{LABEL}=({names});created={created};keyid="{quoted_keyid}";alg="{ALGORITHM}"'
     base = signature_base(
-        parse_signature_input(signature_input), method=method, path=path, query="", authority="", headers=covered
+        parse_signature_input(signature_input), method=method, path=path, query=query, authority="", headers=headers
     )
     signature = binascii.b2a_base64(private_key.sign(base), newline=False).decode("ascii")
-    headers["Signature-Input"] = signature_input
-    headers["Signature"] = f"{LABEL}=:{signature}:"
-    return headers
+    return {"Signature-Input": signature_input, "Signature": f"{LABEL}=:{signature}:"}
 
 
 def verify_signature(public_key: Ed25519PublicKey, signature: bytes, base: bytes) -> bool:

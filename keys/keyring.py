@@ -147,6 +147,15 @@ class Keyring:
             for revocation in self._revoked_subjects.get(code.subject, ())
         )
 
+    def may_be_revoked(self, code: bytes, subject: bytes) -> bool:
+        """Whether a revocation was ever recorded of this code (its nonce) or this subject: then `code_revoked` says."""
+        return code in self._revoked_codes or subject in self._revoked_subjects
+
+    @property
+    def any_code_revoked(self) -> bool:
+        """Whether a revocation of codes was ever recorded."""
+        return bool(self._revoked_codes or self._revoked_subjects)
+
     def quarantined(self, device_number: int, key: int, received: int, as_of: int) -> bool:
         """Whether what the log received at `received` (ms) under this key is not to be trusted, as known at `as_of`."""
         device_id = self._id_by_number.get(device_number)

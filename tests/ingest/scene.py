@@ -95,7 +95,9 @@ class Scene:
         """Let the code of that nonce be reported lost."""
         self.record(CodeRevoked(nonce.hex()))
 
-    def judge(self, scans: list[Scan], device: Device = DOOR, now_ms: int = NOW) -> Judged:
+    def judge(
+        self, scans: list[Scan], device: Device = DOOR, now_ms: int = NOW, secrets: ServerSecrets = SECRETS
+    ) -> Judged:
         """Judge a batch of one device."""
         return judge(
             ScanBatch(scans),
@@ -103,8 +105,8 @@ class Scene:
             device_key(device.id),
             places=self.places,
             keyring=self.keyring,
-            opener=CodeOpener(SECRETS),
-            pseudonym_key=SECRETS.pseudonym_key,
+            opener=CodeOpener(secrets),
+            pseudonym_key=secrets.pseudonym_key,
             now_ms=now_ms,
             limits=LIMITS,
         )
