@@ -8,27 +8,30 @@ from typing import Final
 
 import msgspec
 
+from projections.deliveries import Span
 from storage.clickhouse import Store
 
 REBUILD_SUFFIX: Final = "_rebuild"
 PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0}
 """Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default."""
 
+_SPAN: Final = (
+    "received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
+)
+_ALL: Final = f"FROM log WHERE {_SPAN}"
+_SURE: Final = f"{_ALL} AND device NOT IN {{doubtful:Array(UInt32)}}"
+_DOUBTFUL: Final = f"{_SPAN} AND device IN {{doubtful:Array(UInt32)}}"
+
 # Of several deliveries of one (device, seq) the one received first counts. Within the span that is the lowest
 # `received`; against everything before it, the log is asked by its own key.
-_FIRST_DELIVERIES: Final = """
+_FIRST: Final = f"""
 FROM (
-    SELECT * FROM log
-    WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})
-    ORDER BY received LIMIT 1 BY device, seq
+    SELECT * FROM log WHERE {_DOUBTFUL} ORDER BY received LIMIT 1 BY device, seq
 ) AS fresh
 LEFT ANTI JOIN (
     SELECT device, seq FROM log
-    WHERE received <= fromUnixTimestamp64Milli({after:Int64}) AND (device, seq) IN (
-        SELECT device, seq FROM log
-        WHERE received > fromUnixTimestamp64Milli({after:Int64})
-          AND received <= fromUnixTimestamp64Milli({upto:Int64})
-    )
+    WHERE received <= fromUnixTimestamp64Milli({{after:Int64}})
+      AND (device, seq) IN (SELECT device, seq FROM log WHERE {_DOUBTFUL})
 ) AS earlier USING (device, seq)
 """
 
@@ -46,14 +49,15 @@ class ReadModel(msgspec.Struct, frozen=True):
     table: str
     columns: Mapping[str, str]
 
-    def project(self, store: Store, table: str, *, after: int, upto: int) -> None:
-        """Fold what the log received in `(after, upto]` (ms) into `table`. Raises `StoreDown`."""
+    def project(self, store: Store, table: str, span: Span) -> None:
+        """Fold the first deliveries of a span into `table`. Raises `StoreDown`."""
         names, expressions = ", ".join(self.columns), ", ".join(self.columns.values())
-        store.command(
-            f"INSERT INTO {table} ({names}) SELECT {expressions} {_FIRST_DELIVERIES}",
-            {"after": after, "upto": upto},
-            PROJECT_SETTINGS,
-        )
+        for rows in (_SURE, _FIRST) if span.doubtful else (_ALL,):
+            store.command(
+                f"INSERT INTO {table} ({names}) SELECT {expressions} {rows}",
+                {"after": span.after, "upto": span.upto, "doubtful": span.doubtful},
+                PROJECT_SETTINGS,
+            )
 
     def digest(self, store: Store, table: str, *, upto: int) -> Digest:
         """The digest of all rows received at or before `upto` (ms)."""

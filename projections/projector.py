@@ -7,15 +7,18 @@ published last, so they never see half a span.
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from projections.deliveries import Deliveries
 from projections.model import ReadModel
 from projections.rebuild import Rebuild
 from projections.scans_by_place_hour import SCANS_BY_PLACE_HOUR
 from projections.scans_by_subject import SCANS_BY_SUBJECT
-from projections.spans import span_end, span_rows
+from projections.spans import span_end
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
 from storage.patience import Patience
@@ -29,37 +32,69 @@ PROGRESS_NAME: Final = "read-models"
 
 
 class ProjectorLimits(msgspec.Struct, frozen=True):
-    """How much one step folds in and how long the projector waits for news."""
+    """How much one step folds in and how long the projector waits for news.
+
+    Where the log has no more, steps begin `pace_seconds` apart: few large inserts cost the engine least.
+    """
 
     rows_max: int = 1_000_000
+    pace_seconds: float = 0.3
     wait_seconds: float = 1.0
     retry_seconds: float = 0.5
+
+
+class Projected(msgspec.Struct, frozen=True, kw_only=True):
+    """A span `(after, upto]` of `received` (ms) that is in every read model now; `seconds` by the model's table."""
+
+    after: int
+    upto: int
+    rows: int
+    seconds: dict[str, float]
 
 
 class Projector:
     """`step` folds the next span of the log into the read models; `run` repeats it until stopped."""
 
     def __init__(
-        self, store: Store, watermarks: Watermarks, rebuilds: Rebuilds, limits: ProjectorLimits | None = None
+        self,
+        store: Store,
+        watermarks: Watermarks,
+        rebuilds: Rebuilds,
+        limits: ProjectorLimits | None = None,
+        *,
+        on_step: Callable[[str], None] = lambda name: None,
+        on_span: Callable[[Projected], None] = lambda span: None,
     ) -> None:
+        """`on_step` is called with a step's name right after it: projected (each model), recorded, announced.
+
+        `on_span` is called for each span that held scans, once readers were told of it.
+        """
         self._store: Final = store
         self._watermarks: Final = watermarks
         self._rebuilds: Final = rebuilds
         self._limits: Final = limits or ProjectorLimits()
+        self._on_step: Final = on_step
+        self._on_span: Final = on_span
         self._done: Watermark | None = None
+        self._deliveries: Deliveries | None = None
+        self._caught_up = False
         self._rebuild: Rebuild | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down."""
         patience = Patience(log, self._limits.retry_seconds)
         while not stop.is_set():
+            began = time.monotonic()
             try:
-                projected = self.step()  # a rebuild takes its turn however much comes in
-                if not self.rebuild_step() and not projected:
+                projected = self.step()
+                rebuilding = self.rebuild_step()  # takes its turn however much comes in
+                if not projected and not rebuilding:
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
+                elif self._caught_up and not rebuilding:
+                    stop.wait(max(0.0, began + self._limits.pace_seconds - time.monotonic()))
                 patience.over()
             except (StoreDown, StreamDown) as error:
-                self._done = None
+                self._done = self._deliveries = None
                 patience.wait(stop, error)
 
     def step(self) -> bool:
@@ -67,15 +102,24 @@ class Projector:
         log_mark, done = self._watermarks.read("log"), self._position()
         if log_mark is None or log_mark.received <= done.received:
             return False
-        if not span_rows(self._store, done.received, log_mark.received):
-            # Only the clock has moved on.
-            self._advance(Watermark(log_mark.received, done.rows), durable=False)
-            return True
+        if self._deliveries is None:
+            self._deliveries = Deliveries(self._store, upto=done.received)
         upto = span_end(self._store, done.received, log_mark.received, self._limits.rows_max)
+        self._caught_up = upto == log_mark.received
+        span = self._deliveries.span(done.received, upto)
+        if not span.batches:
+            # Only the clock has moved on.
+            self._advance(Watermark(upto, done.rows), durable=False)
+            return True
+        seconds: dict[str, float] = {}
         for model in READ_MODELS:
-            model.project(self._store, model.table, after=done.received, upto=upto)
-        rows = span_rows(self._store, done.received, upto)
-        self._advance(Watermark(upto, done.rows + rows), durable=True)
+            began = time.perf_counter()
+            model.project(self._store, model.table, span)
+            seconds[model.table] = time.perf_counter() - began
+            self._on_step("projected")
+        self._deliveries.take(span)
+        self._advance(Watermark(upto, done.rows + span.rows), durable=True)
+        self._on_span(Projected(after=done.received, upto=upto, rows=span.rows, seconds=seconds))
         return True
 
     def rebuild_step(self) -> bool:
@@ -108,5 +152,7 @@ class Projector:
     def _advance(self, done: Watermark, *, durable: bool) -> None:
         if durable:
             self._store.insert("progress", ["name", "received", "rows"], [[PROGRESS_NAME, done.received, done.rows]])
+            self._on_step("recorded")
         self._done = done
         self._watermarks.publish("read-models", done)
+        self._on_step("announced")

@@ -7,6 +7,7 @@ compares both as of the same moment of the log, and exchanges the tables in one 
 from collections.abc import Sequence
 from typing import Final
 
+from projections.deliveries import Deliveries
 from projections.model import REBUILD_SUFFIX, ReadModel
 from projections.spans import span_end, span_rows
 from storage.clickhouse import Store
@@ -28,6 +29,7 @@ class Rebuild:
             store.command(f"DROP TABLE IF EXISTS {model.table}{REBUILD_SUFFIX} SYNC")
             store.command(f"CREATE TABLE {model.table}{REBUILD_SUFFIX} AS {model.table}")
         self._tables: Final = self._new_tables()
+        self._deliveries: Final = Deliveries(store, upto=self._reached)
 
     def step(self, live: int) -> RebuildStatus:
         """Fold in the next span up to `live`, the received (ms) that the live models have reached.
@@ -36,12 +38,13 @@ class Rebuild:
         put in the live tables' place.
         """
         upto = span_end(self._store, self._reached, live, self._rows_max)
-        rows = span_rows(self._store, self._reached, upto)
-        if rows:
+        span = self._deliveries.span(self._reached, upto)
+        if span.batches:
             for model in self._models:
-                model.project(self._store, model.table + REBUILD_SUFFIX, after=self._reached, upto=upto)
+                model.project(self._store, model.table + REBUILD_SUFFIX, span)
+        self._deliveries.take(span)
         self._reached = upto
-        self._rows_done += rows
+        self._rows_done += span.rows
         if upto < live:
             total = self._rows_done + span_rows(self._store, upto, live)
             return RebuildStatus(self._id, "running", self._rows_done, total, upto)
