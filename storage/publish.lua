@@ -1,11 +1,12 @@
--- Append one signed batch to the stream, unless it is an exact replay or the stream is full, and keep account of
--- which of the device's seqs have been seen. One script, so that the account and the entry are durable together.
+-- Append signed batches to the stream, unless one is an exact replay or the stream is full, and keep account of
+-- which of a device's seqs have been seen. One script, so that accounts and entries are durable together; many batches
+-- a call, because a call costs its caller more than a batch costs here.
 --
 -- KEYS[1] the scan stream   KEYS[2] hash: device number -> account   KEYS[3] the sink's hash
--- ARGV[1] most bytes that may wait for the sink   ARGV[2] device number   ARGV[3] replay key, 32 hex digits
--- ARGV[4] the batch's seqs as sorted disjoint runs "lo-hi,lo-hi"   ARGV[5] the entry
--- Returns { entry id or '', replayed 0/1, seqs known before as runs, next seq expected, highest seq seen },
--- or the error FULL.
+-- ARGV[1] most bytes that may wait for the sink; then four for each batch: its device's number, its replay key
+-- (32 hex digits), its seqs as sorted disjoint runs "lo-hi,lo-hi", the entry.
+-- Returns for each batch { entry id or '', replayed 0/1, seqs known before as runs, next seq expected, highest seq
+-- seen }, or { 'FULL' }.
 --
 -- The account is "runs|replay keys": the seen seqs as runs, lowest first, and the latest signatures, newest first.
 
@@ -78,33 +79,41 @@ local function pruned(runs)
   return kept
 end
 
-local account = redis.call('HGET', KEYS[2], ARGV[2]) or '|'
-local split = string.find(account, '|', 1, true)
-local seen = parse(string.sub(account, 1, split - 1))
-local replays = string.sub(account, split + 1)
-
 local function position(runs)
   if #runs == 0 then return '1', '0' end
   local first_gap = runs[1][1] > 1 and 1 or runs[1][2] + 1
   return string.format('%.0f', first_gap), string.format('%.0f', runs[#runs][2])
 end
 
-if string.find(replays, ARGV[3], 1, true) then
-  local next_seq, seen_to = position(seen)
-  return { '', 1, '', next_seq, seen_to }
-end
-
+local bytes_max = tonumber(ARGV[1])
 local flow = redis.call('HMGET', KEYS[3], 'bytes_in', 'bytes_out')
-if tonumber(flow[1] or 0) - tonumber(flow[2] or 0) >= tonumber(ARGV[1]) then
-  return redis.error_reply('FULL the stream holds as much as it may')
+local waiting = tonumber(flow[1] or 0) - tonumber(flow[2] or 0)
+local appended = 0
+
+local function append(device, replay_key, text, payload)
+  local account = redis.call('HGET', KEYS[2], device) or '|'
+  local split = string.find(account, '|', 1, true)
+  local seen = parse(string.sub(account, 1, split - 1))
+  local replays = string.sub(account, split + 1)
+  if string.find(replays, replay_key, 1, true) then
+    local next_seq, seen_to = position(seen)
+    return { '', 1, '', next_seq, seen_to }
+  end
+  if waiting + appended >= bytes_max then return { 'FULL' } end
+
+  local fresh = parse(text)
+  local known = overlap(seen, fresh)
+  local merged = pruned(union(seen, fresh))
+  local entry = redis.call('XADD', KEYS[1], '*', 'e', payload)
+  appended = appended + #payload
+  redis.call('HSET', KEYS[2], device, render(merged) .. '|' .. string.sub(replay_key .. replays, 1, 32 * REPLAYS_MAX))
+  local next_seq, seen_to = position(merged)
+  return { entry, 0, render(known), next_seq, seen_to }
 end
 
-local fresh = parse(ARGV[4])
-local known = overlap(seen, fresh)
-local merged = pruned(union(seen, fresh))
-local entry = redis.call('XADD', KEYS[1], '*', 'e', ARGV[5])
-redis.call('HINCRBY', KEYS[3], 'bytes_in', #ARGV[5])
-redis.call('HSET', KEYS[2], ARGV[2],
-  render(merged) .. '|' .. string.sub(ARGV[3] .. replays, 1, 32 * REPLAYS_MAX))
-local next_seq, seen_to = position(merged)
-return { entry, 0, render(known), next_seq, seen_to }
+local answers = {}
+for i = 2, #ARGV, 4 do
+  answers[#answers + 1] = append(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+end
+if appended > 0 then redis.call('HINCRBY', KEYS[3], 'bytes_in', appended) end
+return answers

@@ -1,7 +1,7 @@
 """The scan stream: the edge appends signed batches, the sink takes them off in frozen ranges.
 
 The server must run with `appendonly yes` and `appendfsync always`: an answer means that the bytes are on disk.
-Writers that wait at the same time share an fsync, so the edge sends what has gathered as one pipeline.
+Writers that wait at the same time share an fsync, so the edge sends what has gathered in one call.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import msgspec
 import redis
 import redis.asyncio
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from events import codec
 from storage.errors import StreamDown, StreamFull
@@ -26,8 +26,8 @@ SINK: Final = "truyvet:{0}:sink"
 SINK_OWNER: Final = "truyvet:{0}:sink-owner"
 NUDGE: Final = "truyvet:nudge"
 FIRST: Final = "0-0"
-PIPELINE_BATCHES_MAX: Final = 256
-PIPELINE_BYTES_MAX: Final = 8_000_000
+CALL_BATCHES_MAX: Final = 256
+CALL_BYTES_MAX: Final = 8_000_000
 WAITING_BYTES_MAX: Final = 64_000_000
 """How much one process holds for a server that does not answer; beyond, a batch is turned away at once."""
 READ_ENTRIES: Final = 64
@@ -50,8 +50,9 @@ class Published(msgspec.Struct, frozen=True):
     seen_to: int
 
 
-Call = tuple[list[Any], "asyncio.Future[Published]"]
-"""The arguments of one batch, its entry last, and who waits for the answer."""
+Call = tuple[tuple[int, str, str, bytes], "asyncio.Future[Published]"]
+"""The script's arguments for one batch, its entry last, and who waits for the answer."""
+FULL: Final = b"FULL"
 
 
 class Publisher:
@@ -76,7 +77,7 @@ class Publisher:
             raise StreamFull("too much waits for the server already")
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         text = ",".join(f"{low}-{high}" for low, high in runs)
-        self._waiting.append(([self._bytes_max, device, replay_key.hex(), text, entry], future))
+        self._waiting.append(((device, replay_key.hex(), text, entry), future))
         self._waiting_bytes += len(entry)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
@@ -87,10 +88,10 @@ class Publisher:
             await self._send(batch)
 
     def _taken(self) -> list[Call]:
-        """The next pipeline, without the batches nobody waits for any more: their senders were told to come again."""
+        """What the next call takes: not the batches nobody waits for any more, whose senders were told to come again."""
         batch: list[Call] = []
         size = 0
-        while self._waiting and len(batch) < PIPELINE_BATCHES_MAX and size < PIPELINE_BYTES_MAX:
+        while self._waiting and len(batch) < CALL_BATCHES_MAX and size < CALL_BYTES_MAX:
             call = self._waiting.popleft()
             arguments, future = call
             entry_bytes = len(arguments[-1])
@@ -101,38 +102,42 @@ class Publisher:
         return batch
 
     async def _send(self, batch: list[Call]) -> None:
+        arguments: list[Any] = [self._bytes_max]
+        for one, _ in batch:
+            arguments += one
+        answers: list[Any]
         try:
-            if self._sha is None:
-                self._sha = await self._redis.script_load(self._script)
-            pipeline = self._redis.pipeline(transaction=False)
-            for arguments, _ in batch:
-                pipeline.evalsha(self._sha, 3, SCANS, SEEN, SINK, *arguments)
-            answers = await pipeline.execute(raise_on_error=False)
+            answers = await self._append(arguments)
         except (redis.RedisError, OSError) as error:
-            self._sha = None
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, redis.exceptions.NoScriptError):
-                self._sha = None  # the server was replaced; the next flush loads the script again
             if not future.done():
                 _resolve(future, answer)
+
+    async def _append(self, arguments: list[Any]) -> list[Any]:
+        keys = [SCANS, SEEN, SINK]
+        if self._sha is not None:
+            with contextlib.suppress(NoScriptError):  # the server was replaced: nothing was done
+                return cast(list[Any], await self._redis.evalsha(self._sha, len(keys), *keys, *arguments))
+        self._sha = await self._redis.script_load(self._script)
+        return cast(list[Any], await self._redis.evalsha(self._sha, len(keys), *keys, *arguments))
 
 
 def _resolve(future: "asyncio.Future[Published]", answer: Any) -> None:
     if isinstance(answer, BaseException):
         future.set_exception(_fault(answer))
-        return
-    entry, replayed, known, next_seq, seen_to = answer
-    future.set_result(
-        Published(entry.decode(), bool(replayed), parse_runs(known.decode()), int(next_seq), int(seen_to))
-    )
+    elif answer[0] == FULL:
+        future.set_exception(StreamFull("the stream holds as much as it may"))
+    else:
+        entry, replayed, known, next_seq, seen_to = answer
+        future.set_result(
+            Published(entry.decode(), bool(replayed), parse_runs(known.decode()), int(next_seq), int(seen_to))
+        )
 
 
 def _fault(error: BaseException) -> Exception:
     """Full and out of memory pass when the sink catches up; all else means that Redis must be mended."""
-    if isinstance(error, OutOfMemoryError) or (
-        isinstance(error, ResponseError) and str(error).startswith(("FULL", "OOM"))
-    ):
+    if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and str(error).startswith("OOM")):
         return StreamFull(str(error).split()[0])
     return StreamDown(type(error).__name__)
 

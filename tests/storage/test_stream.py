@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StreamDown, StreamFull
-from storage.stream import SCANS, FrozenRange, NotTheOwner, Published, Publisher, Run, ScanStream, parse_runs
+from storage.stream import (
+    SCANS,
+    SEEN,
+    SINK,
+    FrozenRange,
+    NotTheOwner,
+    Published,
+    Publisher,
+    Run,
+    ScanStream,
+    parse_runs,
+)
 from storage.valkey import EmbeddedValkey
 
 T = TypeVar("T")
@@ -219,6 +230,50 @@ def test_what_waits_for_a_server_that_hangs_is_bounded(redis_url: str, monkeypat
 
     answers = with_publisher(redis_url, crowd)
     assert [type(answer) for answer in answers] == [Published, Published, StreamFull, StreamFull, Published]
+
+
+def test_batches_that_share_a_call_see_each_other(redis_url: str, valkey: "redis.Redis") -> None:
+    async def at_once(publisher: Publisher) -> list[Published]:
+        batches = [
+            (b"x", 1, [(1, 3)], b"a"),
+            (b"y", 1, [(3, 5)], b"b"),
+            (b"z", 2, [(1, 1)], b"c"),
+            (b"x", 1, [(1, 3)], b"a"),
+        ]
+        calls = [
+            publisher.publish(entry, device=device, runs=runs, replay_key=key * 16)
+            for entry, device, runs, key in batches
+        ]
+        return await asyncio.gather(*calls)
+
+    first, second, other, again = with_publisher(redis_url, at_once)
+    assert (first.known, second.known, other.known) == ([], [(3, 3)], [])
+    assert (again.replayed, again.entry, again.next_seq, again.seen_to) == (True, "", 6, 5)
+    assert [fields[b"e"] for _, fields in valkey.xrange(SCANS) or []] == [b"x", b"y", b"z"]
+    assert valkey.hget(SINK, "bytes_in") == b"3"
+
+
+def test_a_stream_that_fills_within_a_call_refuses_the_rest(redis_url: str, valkey: "redis.Redis") -> None:
+    async def at_once(publisher: Publisher) -> list[Published | BaseException]:
+        calls = [
+            publisher.publish(b"x" * 400_000, device=device, runs=[(1, 1)], replay_key=device.to_bytes(16))
+            for device in range(1, 5)
+        ]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    answers = with_publisher(redis_url, at_once)
+    assert [type(answer) for answer in answers] == [Published, Published, Published, StreamFull]
+    assert valkey.xlen(SCANS) == 3
+    assert not valkey.hexists(SEEN, "4")
+
+
+def test_a_server_without_the_script_is_given_it(redis_url: str, valkey: "redis.Redis") -> None:
+    async def twice(publisher: Publisher) -> Published:
+        await publisher.publish(b"x", device=1, runs=[(1, 1)], replay_key=b"a" * 16)
+        valkey.script_flush()
+        return await publisher.publish(b"y", device=1, runs=[(2, 2)], replay_key=b"b" * 16)
+
+    assert with_publisher(redis_url, twice).next_seq == 3
 
 
 def test_a_commit_that_arrives_twice_counts_once(valkey: "redis.Redis") -> None:
