@@ -13,6 +13,7 @@ COPY ingest ./ingest
 COPY projections ./projections
 COPY tracing ./tracing
 COPY app ./app
+COPY loadtests ./loadtests
 # Without the `embedded` extra: stream and store are servers of their own here.
 RUN /opt/truyvet/bin/pip install . \
     && /opt/truyvet/bin/pip uninstall --yes pip \

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean
+.PHONY: help run test check load bench-ingest faults hostile fuzz clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 help: ## Show these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Run everything on this machine: simulate a province, trace a case, stay up
 	@$(BIN)/truyvet demo
@@ -21,8 +21,29 @@ check: $(VENV)/.installed ## Lint, check types strictly, check the import walls
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+load: export TRUYVET_TOKEN := $(or $(TOKEN),$(TRUYVET_TOKEN))
+load: $(VENV)/.installed ## Load a service with Locust, then audit that no scan was lost: SHAPE= SECONDS= USERS= URL=
+	@$(BIN)/python -m loadtests.load --shape $(or $(SHAPE),steady) --seconds $(or $(SECONDS),45) \
+		--users $(or $(USERS),40) --workers $(or $(WORKERS),0) --url "$(URL)" --api-url "$(API_URL)" \
+		$(if $(CODES),--codes "$(CODES)")
+
+bench-ingest: $(VENV)/.installed ## Measure what this machine takes, beside its baselines: SECONDS= WORKERS= OUT= DIR=
+	@$(BIN)/python -m loadtests.bench --seconds $(or $(SECONDS),45) --workers $(or $(WORKERS),1) \
+		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
+
+faults: $(VENV)/.installed ## Kill and cut off every process under load, check after each round: SEED= ROUNDS= FROM= REPORT=
+	@$(BIN)/python -m loadtests.faults --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),25) --from $(or $(FROM),0) \
+		$(if $(REPORT),--report "$(REPORT)") $(if $(PLAN),--plan) $(if $(HASTY),--hasty)
+
+hostile: $(VENV)/.installed ## Send a hundred thousand hostile requests, then honest ones beside crowds: SEED= REQUESTS=
+	@$(BIN)/python -m loadtests.hostile --seed $(or $(SEED),1) --requests $(or $(REQUESTS),100000)
+
+fuzz: $(VENV)/.installed ## Fuzz what reads untrusted bytes, guided by coverage: SECONDS= for each target
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
+	@$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),45)
+
 clean: ## Remove the virtual environment, caches and the embedded data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache truyvet-data
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache truyvet-data truyvet-load
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Truyvet needs Python 3.11 or newer on the PATH."; exit 1; }

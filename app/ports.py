@@ -49,3 +49,11 @@ def await_free(host: str, port: int, *, seconds: float) -> None:
             time.sleep(RETRY_SECONDS)
         else:
             return
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
