@@ -18,7 +18,9 @@ from app.ports import AddressTaken, bound
 from app.settings import Settings, masked_url
 from app.stream_client import stream_client
 from app.supervisor import has_data
+from events import codec
 from events.problems import ProblemError
+from events.readiness import Readiness
 from storage.clickhouse import Store, migrations
 from storage.errors import StoreDown, StreamDown
 from storage.stream import ScanStream
@@ -27,6 +29,7 @@ from storage.watermarks import Name, Watermarks
 PYTHON_MIN: Final = (3, 11)
 DISK_BYTES_BAD: Final = 1_000_000_000
 DISK_BYTES_WARNING: Final = 5_000_000_000
+SEE_OPERATIONS: Final = "docs/operations.md, When something is down, says what to do."
 WATERMARK_AGE_MS_MAX: Final = 30_000
 REQUIRED_CONFIG: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
@@ -88,15 +91,23 @@ def _port(part: str, host: str, port: int, url: str) -> Finding:
     """Whether the service answers where it should, the port is free, or somebody else has it."""
     variable = f"TRUYVET_{part.upper()}_PORT"
     try:
-        ApiClient(url, "").get("/readyz")
+        ready = codec.from_json(ApiClient(url, "").get("/readyz"), Readiness)
     except ProblemError as error:
-        return Finding(part, "bad", f"{url} answers: {error.problem.title}", error.problem.action)
+        why = f"{error.problem.title}. {error.problem.detail}".rstrip()
+        return Finding(part, "bad", f"{url} is not ready: {why}", SEE_OPERATIONS)
+    except msgspec.MsgspecError:
+        return Finding(part, "bad", f"{host}:{port} is taken by another program", f"End it, or set {variable}.")
     except ApiDown:
         try:
             bound(host, port, shared=False).close()
         except AddressTaken:
             return Finding(part, "bad", f"{host}:{port} is taken by another program", f"End it, or set {variable}.")
         return Finding(part, "warning", f"nothing runs at {url}", "`truyvet up` starts it.")
+    failing = [f"{check.name.value}: {check.detail}" for check in ready.checks if not check.ok]
+    if failing:
+        return Finding(
+            part, "warning", f"ready at {url}, but {'; '.join(failing)}", "docs/operations.md: When something is down."
+        )
     return Finding(part, "good", f"ready at {url}")
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final[Table] = {
     "case": ("Tracing", "app.commands.case:case", "Record a confirmed case (F0)."),
     "trace": ("Tracing", "app.commands.trace:trace", "Find who was with a case, with the evidence."),
     "stays": ("Tracing", "app.commands.stays:stays", "List where a person stayed."),
+    "gaps": ("Tracing", "app.commands.gaps:gaps", "List the scans that devices made and the log lacks."),
     "prove": ("Tracing", "app.commands.prove:prove", "Verify one scan's signature from its evidence."),
     "serve": ("Processes", "app.commands.serve:serve", "Run one HTTP process: ingest, trace or store."),
     "sink": ("Processes", "app.commands.sink:sink", "Run the process that writes the stream into the log."),

@@ -18,6 +18,7 @@ from tracing.answer import Answer
 from tracing.decoding import PURPOSE_HEADER
 from tracing.proof import Proof
 from tracing.routes_cases import CaseRequest
+from tracing.routes_gaps import DeviceGaps, GapsPage
 from tracing.routes_subjects import StaysPage
 from tracing.routes_traces import TraceRequest
 from tracing.stays import Stay
@@ -66,6 +67,31 @@ class ApiClient:
     def prove(self, device: str, seq: int, purpose: str) -> Proof:
         """A scan with the verdict on its evidence. Raises `ProblemError`, `ApiDown`."""
         return self._asked("GET", f"/v1/proofs/{quote(device, safe='')}/{seq}", Proof, purpose=purpose)
+
+    def gaps(self, *, items_max: int | None) -> GapsPage:
+        """The devices with missing or conflicting scans, as one page; at least `items_max` of them, None: all.
+
+        Raises `ProblemError`, `ApiDown`.
+        """
+        whole = page = self._asked("GET", f"/v1/gaps?limit={PAGE_ITEMS}", GapsPage)
+        while page.next is not None and (items_max is None or len(whole.items) < items_max):
+            page = self._asked("GET", f"/v1/gaps?{urlencode({'limit': PAGE_ITEMS, 'cursor': page.next})}", GapsPage)
+            whole = msgspec.structs.replace(whole, items=whole.items + page.items, next=page.next)
+        return whole
+
+    def device_gaps(self, device: str, *, items_max: int | None) -> DeviceGaps:
+        """One device's missing and conflicting scans, as one page; at least `items_max` of both, None: all.
+
+        Raises `ProblemError`, `ApiDown`.
+        """
+        path = f"/v1/devices/{quote(device, safe='')}/gaps"
+        whole = page = self._asked("GET", path, DeviceGaps)
+        while page.next is not None and (items_max is None or len(whole.gaps) + len(whole.conflicts) < items_max):
+            page = self._asked("GET", f"{path}?after_seq={page.next}", DeviceGaps)
+            whole = msgspec.structs.replace(
+                whole, gaps=whole.gaps + page.gaps, conflicts=whole.conflicts + page.conflicts, next=page.next
+            )
+        return whole
 
     def get(self, path: str) -> bytes:
         """The body of a path that anybody may read. Raises `ProblemError`, `ApiDown`."""

@@ -10,7 +10,7 @@ import click
 
 from app.failures import problem_line
 from app.scan_queue import ScanQueue
-from app.scanner import DUPLICATE, Halted, Outcome, Scanner, Sent, SetAside, Waits
+from app.scanner import DUPLICATE, Halted, NotKept, Outcome, Resent, Scanner, Sent, SetAside, Waits
 from app.words import words
 from events.problems import Problem
 from events.scans import Scan
@@ -68,7 +68,7 @@ class Door:
     def _goes_on(self) -> bool:
         if not self._closing.is_set():
             return True
-        return len(self._queue) > 0 and time.monotonic() < self._deadline
+        return not self._scanner.is_idle() and time.monotonic() < self._deadline
 
     def _act(self, outcome: Outcome) -> None:
         match outcome:
@@ -80,6 +80,10 @@ class Door:
             case Halted(problem=problem):
                 self.halted = problem
                 self._say(f"stopped, every scan is kept: {problem_line(problem)}")
+            case Resent(scans=scans):
+                self._say(f"{scans[0].seq} to {scans[-1].seq}: {len(scans)} that the server had lost were sent again")
+            case NotKept(count=count):
+                self._say(f"{count} numbers are missing on the server, and no scan of them is kept here any more")
             case Waits(seconds=seconds, problem=problem):
                 self._wait(seconds, problem)
 

@@ -5,6 +5,10 @@ scan's own `seq` is in it, so the counter survives with the scans, and a segment
 segment is empty. `acknowledged` and `attempted` each hold one number, replaced atomically. One process at a time
 has the queue (a lock on the directory).
 
+What the server has answered for stays on disk for a while all the same, in segments of which everything is: a server
+that has lost its stream may ask for it again. At most `KEPT_BYTES_MAX` of them, and none for longer than
+`KEPT_SECONDS_MAX`.
+
 What a death leaves: after a line was begun, a torn last line, which nobody was promised and which is cut off;
 after it was written, the scan, to be sent; after it was sent, the scan, to be sent again, which the server knows
 as a duplicate.
@@ -13,9 +17,10 @@ as a duplicate.
 import fcntl
 import os
 import threading
+import time
 import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -24,11 +29,16 @@ import msgspec
 
 from app.errors import Explained
 from events import codec
+from events.runs import Run
 from events.scans import SEQ_MAX, Scan
 
 SEGMENT_PREFIX: Final = "scans-"
 SEGMENT_SUFFIX: Final = ".log"
 SEGMENT_BYTES_MAX: Final = 4_000_000
+KEPT_BYTES_MAX: Final = 16_000_000
+"""Some 100,000 scans; whatever the queue's last segment holds comes on top."""
+KEPT_SECONDS_MAX: Final = 14 * 86_400
+"""Since a segment was last written. The server itself takes no scan that is older than 28 days."""
 SEQ_DIGITS: Final = 16
 """Enough for `SEQ_MAX`, so that names sort as their numbers do."""
 ACKNOWLEDGED: Final = "acknowledged"
@@ -49,10 +59,11 @@ class ScanQueue:
     One thread may append while another one sends.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Opens or makes the queue. Raises `QueueTaken`, `QueueBroken`."""
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
+        """Opens or makes the queue. `clock`: Unix seconds. Raises `QueueTaken`, `QueueBroken`."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory: Final = directory
+        self._clock: Final = clock
         self._guard: Final = threading.RLock()
         self._lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -69,6 +80,7 @@ class ScanQueue:
             self._next = 1
             self._segments: Final = self._read_segments()
             self._file = self._segments[-1].open("ab", buffering=0)
+            self._drop_segments()
         except BaseException:
             os.close(self._lock)
             raise
@@ -109,6 +121,23 @@ class ScanQueue:
         """The oldest scans not answered for, at most `count`."""
         with self._guard:
             return list(islice(self._waiting, count))
+
+    def kept(self, runs: Iterable[Run], count: int) -> list[Scan]:
+        """Scans of these runs that the server has answered for and that are still on disk: the lowest, at most `count`.
+
+        `runs` are inclusive, sorted and disjoint. One segment is in memory at a time.
+        """
+        found: list[Scan] = []
+        wanted = deque(runs)
+        with self._guard:
+            bounds = [*map(_first_seq, self._segments[1:]), self._next]
+            for segment, next_first in zip(self._segments, bounds, strict=True):
+                if not wanted or len(found) >= count:
+                    break
+                if _first_seq(segment) <= wanted[-1][1] and wanted[0][0] < next_first:
+                    scans, _ = _whole_lines(segment.read_bytes())
+                    found += _of_runs((scan for scan in scans if scan.seq <= self.acknowledged), wanted)
+        return found[:count]
 
     def attempt(self, seq: int) -> None:
         """Note on disk that scans up to `seq` are about to be sent."""
@@ -153,7 +182,8 @@ class ScanQueue:
         segments = sorted(self._directory.glob(f"{SEGMENT_PREFIX}*{SEGMENT_SUFFIX}"))
         last = max(self.acknowledged, self.attempted)
         previous = 0
-        for segment in segments:
+        # Those before are kept in case that the server asks again; nothing that waits hangs on their being whole.
+        for segment in segments[_answered(segments, self.acknowledged) :]:
             last = max(last, _first_seq(segment) - 1)
             for scan in _read(segment, last=segment == segments[-1]):
                 if scan.seq <= previous:
@@ -183,9 +213,14 @@ class ScanQueue:
         return segment
 
     def _drop_segments(self) -> None:
-        """Remove the segments that hold nothing to send; the last one stays, for the counter."""
-        while len(self._segments) > 1 and _first_seq(self._segments[1]) <= self.acknowledged + 1:
+        """Remove segments that hold nothing to send, beyond those to keep; the last one stays, for the counter."""
+        done = [segment.stat() for segment in self._segments[: _answered(self._segments, self.acknowledged)]]
+        while done and (
+            sum(status.st_size for status in done) > KEPT_BYTES_MAX
+            or done[0].st_mtime < self._clock() - KEPT_SECONDS_MAX
+        ):
             self._segments.pop(0).unlink()
+            done.pop(0)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -223,17 +258,15 @@ def _first_seq(segment: Path) -> int:
         raise QueueBroken(f"{segment} is no file of the queue. Move it away.") from None
 
 
+def _answered(segments: list[Path], acknowledged: int) -> int:
+    """How many of the oldest segments hold nothing to send; the last one does not count."""
+    return sum(_first_seq(following) <= acknowledged + 1 for following in segments[1:])
+
+
 def _read(segment: Path, *, last: bool) -> list[Scan]:
     """The scans of a segment. A torn end of the last one is cut off: its append never returned."""
-    scans: list[Scan] = []
-    good = 0
     data = segment.read_bytes()
-    for line in data.splitlines(keepends=True):
-        scan = _scan(line)
-        if scan is None:
-            break
-        scans.append(scan)
-        good += len(line)
+    scans, good = _whole_lines(data)
     if good == len(data):
         return scans
     if not last or b"\n" in data[good:-1]:
@@ -242,6 +275,30 @@ def _read(segment: Path, *, last: bool) -> list[Scan]:
         file.truncate(good)
         os.fsync(file.fileno())
     return scans
+
+
+def _whole_lines(data: bytes) -> tuple[list[Scan], int]:
+    """The scans up to the first line that is torn or damaged, and how many bytes those lines are."""
+    scans: list[Scan] = []
+    good = 0
+    for line in data.splitlines(keepends=True):
+        scan = _scan(line)
+        if scan is None:
+            break
+        scans.append(scan)
+        good += len(line)
+    return scans, good
+
+
+def _of_runs(scans: Iterable[Scan], runs: deque[Run]) -> list[Scan]:
+    """Those scans, by seq, that lie in a run. Takes the runs away that end below the last of the scans."""
+    found: list[Scan] = []
+    for scan in scans:
+        while runs and runs[0][1] < scan.seq:
+            runs.popleft()
+        if runs and runs[0][0] <= scan.seq:
+            found.append(scan)
+    return found
 
 
 def _scan(line: bytes) -> Scan | None:

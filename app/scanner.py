@@ -2,12 +2,15 @@
 
 `Signer` turns scans into a signed request, `EdgeClient` carries one over HTTP, `Scanner` empties a `ScanQueue`
 through them and loses nothing: a scan leaves the queue only when the server has answered for it, or when it is put
-aside on disk because the server will never take it.
+aside on disk because the server will never take it. Where a receipt shows a hole in what the server has, the scanner
+asks, signed, for its own missing scans, and sends exactly those again that the queue still keeps.
 """
 
+import contextlib
 import http.client
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +23,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from app.errors import Explained
+from app.scan_hole import ScanHole
 from app.scan_queue import ScanQueue
 from events import codec
 from events.problems import PROBLEM_TYPE_BASE, Problem
-from events.scans import Receipt, Scan, ScanBatch
-from keys.http_signatures import sign_request
+from events.scans import SEQUENCE_PATH, DeviceSequence, Receipt, Scan, ScanBatch
+from keys.http_signatures import sign_question, sign_request
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/json"
+COMPRESSED_BYTES_MIN: Final = 1_000
+"""A larger body is sent compressed with zstd."""
 BATCH_SCANS: Final = 1_000
 SEND_SECONDS_MAX: Final = 30.0
 BACKOFF_SECONDS_FIRST: Final = 0.5
@@ -93,7 +104,20 @@ class Halted(msgspec.Struct, frozen=True):
     problem: Problem
 
 
-Outcome = Sent | Waits | SetAside | Halted
+class Resent(msgspec.Struct, frozen=True):
+    """The server had lost these scans after it had answered for them, and has them again."""
+
+    scans: list[Scan]
+    receipt: Receipt
+
+
+class NotKept(msgspec.Struct, frozen=True):
+    """The server lacks `count` seqs whose scans are not here any more, or that never had one."""
+
+    count: int
+
+
+Outcome = Sent | Waits | SetAside | Halted | Resent | NotKept
 
 
 class Signer:
@@ -103,8 +127,10 @@ class Signer:
         self._private_key: Final = private_key
         self.keyid: Final = keyid
 
-    def headers(self, body: bytes, created: int, *, path: str = SCANS_PATH) -> dict[str, str]:
-        """The headers that make `body` a signed request. `created`: Unix seconds."""
+    def headers(
+        self, body: bytes, created: int, *, path: str = SCANS_PATH, content_encoding: str | None = None
+    ) -> dict[str, str]:
+        """The headers that make `body`, as it is sent, a signed request. `created`: Unix seconds."""
         return sign_request(
             self._private_key,
             self.keyid,
@@ -113,11 +139,16 @@ class Signer:
             content_type=CONTENT_TYPE,
             body=body,
             created=created,
+            content_encoding=content_encoding,
         )
+
+    def question(self, path: str, query: str, created: int) -> dict[str, str]:
+        """The headers that make a signed GET. `query` without its `?`; `created`: Unix seconds."""
+        return sign_question(self._private_key, self.keyid, path=path, query=query, created=created)
 
 
 class EdgeClient:
-    """One kept-alive connection to the ingest edge."""
+    """One kept-alive connection to a service."""
 
     def __init__(self, base_url: str, *, timeout_seconds: float = SEND_SECONDS_MAX) -> None:
         parts = urlsplit(base_url)
@@ -130,6 +161,13 @@ class EdgeClient:
 
     def post(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """Send a request and read its answer. Raises `NotSent`, `Unreachable`."""
+        return self._exchange("POST", path, headers, body)
+
+    def get(self, path: str, headers: dict[str, str]) -> Answer:
+        """Ask and read the answer. Raises `NotSent`, `Unreachable`."""
+        return self._exchange("GET", path, headers, None)
+
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Answer:
         for fresh in (False, True):
             reused = self._connection is not None
             try:
@@ -138,7 +176,7 @@ class EdgeClient:
                 # What went out over the connection before, if any, may have arrived all the same.
                 raise (Unreachable if fresh else NotSent)(type(error).__name__) from error
             try:
-                connection.request("POST", self._prefix + path, body=body, headers=headers)
+                connection.request(method, self._prefix + path, body=body, headers=headers)
                 response = connection.getresponse()
                 data = response.read(ANSWER_BYTES_MAX)
             except (OSError, http.client.HTTPException) as error:
@@ -179,8 +217,12 @@ class Scanner:
         directory: Path,
         batch_scans: int = BATCH_SCANS,
         clock: Clock = time.time,
+        sequences: EdgeClient | None = None,
     ) -> None:
-        """`directory`: where scans that the server will never take are put aside."""
+        """`directory`: where scans that the server will never take are put aside.
+
+        `sequences`: where to ask for the scans that the server lacks; None asks nobody.
+        """
         self._queue: Final = queue
         self._signer: Final = signer
         self._client: Final = client
@@ -189,9 +231,19 @@ class Scanner:
         self._batch_scans_max: Final = batch_scans
         self._batch_scans = batch_scans
         self._failures = 0
+        self._sequences: Final = sequences
+        self._hole: Final = ScanHole(self._ask, clock, _seqs_of(self._set_aside_file))
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to send, neither for the first time nor again."""
+        return not len(self._queue) and not self._hole.open
 
     def step(self) -> Outcome | None:
         """Send one batch and act on the answer; None where nothing waits. Never sleeps."""
+        while self._hole.open:
+            mended = self._mend()
+            if mended is not None:
+                return mended
         scans = self._queue.head(self._batch_scans)
         if not scans:
             return None
@@ -206,33 +258,79 @@ class Scanner:
         if answer.status in (http.client.OK, http.client.ACCEPTED):
             return self._sent(scans, answer, attempted + 1)
         problem = problem_of(answer)
-        name = problem.type.removeprefix(PROBLEM_TYPE_BASE)
-        if name != problem.type and answer.status < http.client.INTERNAL_SERVER_ERROR:
-            self._queue.take_back(attempted)  # the service itself says that it took nothing
-        if name in BODY_AT_FAULT or answer.status == http.client.REQUEST_ENTITY_TOO_LARGE:
+        if _says_it_took_nothing(problem, answer):
+            self._queue.take_back(attempted)
+        if _blames_the_body(problem, answer):
             return self._smaller(scans, problem)
-        if name in TRY_AGAIN or answer.status in (408, 429) or answer.status >= http.client.INTERNAL_SERVER_ERROR:
-            return self._waits(problem, answer.retry_after_seconds)
-        return Halted(problem)
+        return self._later(problem, answer)
 
     def _send(self, scans: Sequence[Scan]) -> Answer:
-        body = codec.to_json(ScanBatch(list(scans)))
-        return self._client.post(SCANS_PATH, self._signer.headers(body, int(self._clock())), body)
+        body, encoding = codec.to_json(ScanBatch(list(scans))), None
+        if len(body) > COMPRESSED_BYTES_MIN:
+            body, encoding = zstd.compress(body), "zstd"
+        headers = self._signer.headers(body, int(self._clock()), content_encoding=encoding)
+        return self._client.post(SCANS_PATH, headers, body)
 
     def _sent(self, scans: list[Scan], answer: Answer, fresh_from: int) -> Outcome:
-        try:
-            receipt = codec.from_json(answer.body, Receipt)
-        except msgspec.MsgspecError:
-            # Something between here and the server answered in its place; nothing is known of the scans.
+        receipt = self._receipt(answer)
+        if receipt is None:
             return self._waits(None, 0.0)
-        self._failures = 0
-        self._batch_scans = min(self._batch_scans * 2, self._batch_scans_max)
         foreign = self._numbered_by_another(scans, receipt, fresh_from)
         if foreign:
             self._queue.skip_to(receipt.seen_to + 1)
             self._queue.append(foreign)
         self._queue.acknowledge(scans[-1].seq)
+        self._hole.look(receipt, self._queue.acknowledged)
         return Sent(scans, receipt, len(foreign))
+
+    def _receipt(self, answer: Answer) -> Receipt | None:
+        """The receipt of a success, or None: something between here and the server answered in its place."""
+        try:
+            receipt = codec.from_json(answer.body, Receipt)
+        except msgspec.MsgspecError:
+            return None
+        self._failures = 0
+        self._batch_scans = min(self._batch_scans * 2, self._batch_scans_max)
+        return receipt
+
+    def _mend(self) -> Outcome | None:
+        """Send a batch of what the server lacks again; None where nothing of it is left to send or to tell."""
+        runs = self._hole.runs(self._queue.acknowledged)
+        scans = self._queue.kept(runs, self._batch_scans)
+        if not scans:
+            lost = self._hole.close()
+            return NotKept(lost) if lost else None
+        try:
+            answer = self._send(scans)
+        except Unreachable:
+            return self._waits(None, 0.0)
+        if answer.status in (http.client.OK, http.client.ACCEPTED):
+            receipt = self._receipt(answer)
+            if receipt is None:
+                return self._waits(None, 0.0)
+            self._hole.sent(scans)
+            return Resent(scans, receipt)
+        problem = problem_of(answer)
+        if not _blames_the_body(problem, answer):
+            return self._later(problem, answer)
+        self._failures = 0
+        if len(scans) > 1:
+            self._batch_scans = len(scans) // 2
+        else:
+            self._hole.skip(scans[0].seq)
+        return Waits(0.0, problem)
+
+    def _ask(self, after_seq: int) -> DeviceSequence | None:
+        """What the server lacks above a seq; None where it cannot tell now: that must not keep scans from it."""
+        if self._sequences is None:
+            return None
+        query = f"after_seq={after_seq}"
+        headers = self._signer.question(SEQUENCE_PATH, query, int(self._clock()))
+        try:
+            answer = self._sequences.get(f"{SEQUENCE_PATH}?{query}", headers)
+            return codec.from_json(answer.body, DeviceSequence) if answer.status == http.client.OK else None
+        except (Unreachable, msgspec.MsgspecError):
+            return None
 
     def _numbered_by_another(self, scans: list[Scan], receipt: Receipt, fresh_from: int) -> list[Scan]:
         """Scans that cannot have arrived from here, whose numbers the server knows: this queue was lost or copied.
@@ -253,7 +351,15 @@ class Scanner:
             file.flush()
             os.fsync(file.fileno())
         self._queue.acknowledge(scans[0].seq)
+        self._hole.give_up(scans[0].seq)
         return SetAside(scans[0], problem)
+
+    def _later(self, problem: Problem, answer: Answer) -> Waits | Halted:
+        """For a batch that is good as it is, as far as anybody knows."""
+        name = problem.type.removeprefix(PROBLEM_TYPE_BASE)
+        if name in TRY_AGAIN or answer.status in (408, 429) or answer.status >= http.client.INTERNAL_SERVER_ERROR:
+            return self._waits(problem, answer.retry_after_seconds)
+        return Halted(problem)
 
     def _waits(self, problem: Problem | None, retry_after_seconds: float) -> Waits:
         backoff = min(BACKOFF_SECONDS_FIRST * 2**self._failures, BACKOFF_SECONDS_MAX)
@@ -273,6 +379,25 @@ def problem_of(answer: Answer) -> Problem:
             status=answer.status,
             action="Check the address; something else than Truyvet may answer there.",
         )
+
+
+def _says_it_took_nothing(problem: Problem, answer: Answer) -> bool:
+    """Whether this is the service's own word, and not that of something before it."""
+    return problem.type.startswith(PROBLEM_TYPE_BASE) and answer.status < http.client.INTERNAL_SERVER_ERROR
+
+
+def _blames_the_body(problem: Problem, answer: Answer) -> bool:
+    name = problem.type.removeprefix(PROBLEM_TYPE_BASE)
+    return name in BODY_AT_FAULT or answer.status == http.client.REQUEST_ENTITY_TOO_LARGE
+
+
+def _seqs_of(set_aside: Path) -> list[int]:
+    """The numbers of the scans that were put aside before."""
+    seqs: list[int] = []
+    for line in set_aside.read_bytes().splitlines() if set_aside.exists() else ():
+        with contextlib.suppress(msgspec.MsgspecError):  # a death may have torn the last line
+            seqs.append(codec.from_json(line, Scan).seq)
+    return seqs
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:

@@ -11,9 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from app.errors import Explained
+from ingest.limits import EdgeLimits
 
 PREFIX: Final = "TRUYVET_"
 REDIS_EMBEDDED: Final = "embedded"
+VALKEY_OTHER_BYTES_MAX: Final = 500_000_000
+"""Memory of the embedded stream server for all that is not the stream: the registries, and which seqs were seen."""
 MASK: Final = "••••"
 SECRET_FIELDS: Final = frozenset({"token"})
 URL_FIELDS: Final = frozenset({"redis_url", "clickhouse_url", "api_url", "ingest_url"})
@@ -21,6 +24,8 @@ URL_FIELDS: Final = frozenset({"redis_url", "clickhouse_url", "api_url", "ingest
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Host = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Rate = Annotated[float, Meta(gt=0)]
+"""So many a second."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "human", "json"]
 
@@ -55,8 +60,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Processes that share the ingest port; one core each, and leave one for the store."""
     trace_host: Host = "127.0.0.1"
     trace_port: Port = 8471
+    sink_host: Host = "127.0.0.1"
+    sink_port: Port = 8473
+    project_host: Host = "127.0.0.1"
+    project_port: Port = 8474
+    """Where sink and projector, as processes of their own, say how they are: health and metrics, nothing else."""
     stream_bytes_max: Annotated[int, Meta(ge=1_000_000)] = 500_000_000
     """Bytes that may wait in the stream before scanners are told to come again later (503); all in Redis's memory."""
+
+    device_requests_per_second: Rate = EdgeLimits().device_requests_per_second
+    device_scans_per_second: Rate = EdgeLimits().device_scans_per_second
+    """What one device may send to one ingest worker for long; beyond, it is told to wait (429)."""
 
     api_url: str = ""
     """Where commands ask for traces; empty: `trace_host` and `trace_port`."""
@@ -179,6 +193,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def prometheus_dir(self) -> Path:
         """Where processes share their metrics."""
         return self.run_dir / "metrics"
+
+    @property
+    def valkey_memory_bytes_max(self) -> int:
+        """What the embedded stream server may take: twice what may wait in it, and room for registries and seqs."""
+        return 2 * self.stream_bytes_max + VALKEY_OTHER_BYTES_MAX
 
     @property
     def valkey_dir(self) -> Path:

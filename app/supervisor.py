@@ -64,7 +64,11 @@ class Embedded:
         self.token = ""
         self._lock: int | None = None
         self._valkey: Final = (
-            EmbeddedValkey(settings.valkey_dir, port=settings.valkey_port) if settings.embedded_redis else None
+            EmbeddedValkey(
+                settings.valkey_dir, port=settings.valkey_port, memory_bytes_max=settings.valkey_memory_bytes_max
+            )
+            if settings.embedded_redis
+            else None
         )
         self._fleet: Fleet | None = None
         self._stopping: Final = threading.Event()

@@ -26,5 +26,9 @@ for user in ingest sink project trace admin; do
     if [ "$user" != ingest ]; then echo "TRUYVET_CLICKHOUSE_URL=http://$user:$password@clickhouse:8123/"; fi
   } >"$secrets/$user.env"
 done
+{
+  echo "GF_SECURITY_ADMIN_USER=admin"
+  echo "GF_SECURITY_ADMIN_PASSWORD=$(openssl rand -hex 24)"
+} >"$secrets/grafana.env"
 chmod 0644 "$secrets/users.acl" "$secrets/users.xml" # digests of long random passwords, read by the servers' users
 echo "Made the passwords in $secrets. Keep that directory out of every repository; a backup needs none of it."

@@ -152,7 +152,34 @@ BODY_TIMEOUT = _kind(
     "The body did not arrive in time",
     "Send the whole body at once, or send a smaller batch.",
 )
+# HTTP itself
+REQUEST_MALFORMED = _kind(
+    "request-malformed",
+    400,
+    "The request is not valid HTTP",
+    "Send well-formed HTTP/1.1 with one Content-Length or one chunked body, never both.",
+)
+HEAD_TOO_LARGE = _kind(
+    "head-too-large",
+    431,
+    "The request's head is too large",
+    "Send only the headers that docs/api.md names.",
+)
+SERVER_BUSY = _kind(
+    "server-busy",
+    503,
+    "The server has more requests at hand than it may hold",
+    "Keep the scans and resend the batch after Retry-After seconds.",
+    5,
+)
 # Service
+RATE_EXCEEDED = _kind(
+    "rate-exceeded",
+    429,
+    "This device sends more than its rate",
+    "Keep the scans and resend the batch after Retry-After seconds; larger batches take fewer requests.",
+    1,
+)
 STREAM_DOWN = _kind(
     "stream-unavailable",
     503,
@@ -164,6 +191,20 @@ STREAM_FULL = _kind(
     "stream-full",
     503,
     "The stream has reached its limit",
+    "Keep the scans and resend the batch after Retry-After seconds. Nothing of this batch was accepted.",
+    30,
+)
+STREAM_OUT_OF_MEMORY = _kind(
+    "stream-out-of-memory",
+    503,
+    "The stream's server has no memory left",
+    "Keep the scans and resend the batch after Retry-After seconds. Nothing of this batch was accepted.",
+    30,
+)
+STREAM_UNWRITABLE = _kind(
+    "stream-unwritable",
+    503,
+    "The stream's server cannot write to its disk",
     "Keep the scans and resend the batch after Retry-After seconds. Nothing of this batch was accepted.",
     30,
 )

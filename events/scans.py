@@ -109,6 +109,35 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: list[Verdict]
 
 
+SEQUENCE_PATH: Final = "/v1/sequence"
+"""Where a device asks for its own count."""
+
+
+class SeqRun(msgspec.Struct, frozen=True):
+    """Consecutive seqs, both ends included."""
+
+    first: int
+    last: int
+
+
+class DeviceSequence(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a device that asks for its own count.
+
+    `missing`: what to send, if it ever was made; all else up to `seen_to` has arrived. Everything received by `as_of`
+    (Unix ms) is in the log. Where that is not before the question, `settled` is true; else what was acknowledged counts
+    as arrived, and it is worth asking again later. `next_seq` is the lowest seq above `after_seq` that is missing or
+    was never seen. `next` is the `after_seq` of the page after, null on the last.
+    """
+
+    device: str
+    as_of: int
+    settled: bool
+    next_seq: int
+    seen_to: int
+    missing: list[SeqRun]
+    next: int | None
+
+
 LOG_ROW: Final = struct.Struct("<IHQqqI16sbb")
 """One accepted scan in ClickHouse's RowBinary, 52 bytes: device, key, seq, at, received, place, subject, kind, how."""
 REFUSED_ROW: Final = struct.Struct("<IHQqqbb")

@@ -19,6 +19,7 @@ from ingest.decode import decode_body
 from ingest.evidence import NONCE_BYTES, seal_evidence
 from ingest.judge import Judged, Places, duplicates, judge
 from ingest.limits import EdgeLimits
+from ingest.rate import DeviceRates
 from ingest.verify import Request, Verified, verify_request
 from keys.codes import CodeOpener
 from keys.keyring import Keyring
@@ -58,7 +59,8 @@ class EdgeResult(msgspec.Struct, frozen=True, kw_only=True):
     """How one request ended; holds nothing that names a person or a device.
 
     `status` is 499 where the client went away, `problem` the last part of the problem's `type` or empty. A replay
-    (status 200) counts in `duplicate` alone: its refusals were counted when it first came.
+    (status 200) counts in `duplicate` alone: its refusals were counted when it first came. `batch` is the receipt's,
+    empty where nothing was appended; `scans` were decoded, `body_bytes` received as sent.
     """
 
     status: int
@@ -67,6 +69,9 @@ class EdgeResult(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: int
     refused: dict[Refusal, int]
     seconds: StepSeconds
+    batch: str = ""
+    scans: int = 0
+    body_bytes: int = 0
 
 
 class ClientGone(Exception):
@@ -86,7 +91,9 @@ class Course(msgspec.Struct):
 
     mark: float
     seconds: StepSeconds = msgspec.field(default_factory=StepSeconds)
+    batch: str = ""
     scans: int = 0
+    body_bytes: int = 0
     status: int = STATUS_CLIENT_GONE
     problem: str = ""
     accepted: int = 0
@@ -108,11 +115,18 @@ class Course(msgspec.Struct):
             duplicate=self.duplicate,
             refused=self.refused,
             seconds=self.seconds,
+            batch=self.batch,
+            scans=self.scans,
+            body_bytes=self.body_bytes,
         )
 
 
 def ignore_result(result: EdgeResult) -> None:
     """The hook of an edge that nobody measures."""
+
+
+def ignore_step(name: str) -> None:
+    """The hook of an edge that nobody follows step by step."""
 
 
 class ScanEdge:
@@ -135,7 +149,9 @@ class ScanEdge:
         random: Callable[[int], bytes],
         limits: EdgeLimits,
         on_result: Callable[[EdgeResult], None] = ignore_result,
+        on_step: Callable[[str], None] = ignore_step,
     ) -> None:
+        """`on_step` is called with a step's name right after it: verified, published, answered."""
         self._keyring: Final = keyring
         self._places: Final = places
         self._secrets: Final = secrets
@@ -144,7 +160,9 @@ class ScanEdge:
         self._clock_ms: Final = clock_ms
         self._random: Final = random
         self._limits: Final = limits
+        self._rates: Final = DeviceRates(limits)
         self._on_result: Final = on_result
+        self._on_step: Final = on_step
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Other scopes than HTTP are not served."""
@@ -157,6 +175,7 @@ class ScanEdge:
                 course.status = response.status
                 await _send(send, response)
                 course.seconds.answer = course.lap()
+                self._on_step("answered")
         finally:
             self._on_result(course.result())
 
@@ -185,10 +204,13 @@ class ScanEdge:
         seconds = course.seconds
         # 1. Receive: the whole body, within its limits. Nothing has happened yet if the client goes away.
         request = await self._received(scope, receive)
+        course.body_bytes = len(request.body)
         seconds.receive = course.lap()
         # 2. Verify: who signed it. Nothing of the body is read before this.
-        verified = verify_request(request, self._keyring, self._clock_ms(), self._limits)
+        verified = verify_request(request, self._keyring, self._clock_ms(), self._limits, self._rates.require)
+        self._rates.count_request(verified.device.number)
         seconds.verify = course.lap()
+        self._on_step("verified")
         # 3. Judge: each scan becomes a row or a refusal.
         judged = self._judged(request, verified, course)
         seconds.judge = course.lap()
@@ -199,6 +221,7 @@ class ScanEdge:
         #    again: an exact replay is recognised, and a batch signed anew says duplicate for what is known.
         published = await self._published(entry, verified, judged)
         seconds.publish = course.lap()
+        self._on_step("published")
         # 6. Answer.
         return _answer(judged, published, course)
 
@@ -228,6 +251,7 @@ class ScanEdge:
             request.body, headers["content-type"], headers.get("content-encoding", ""), self._limits
         )
         course.scans = len(batch.scans)
+        self._rates.count_scans(verified.device.number, course.scans)
         return judge(
             batch,
             verified.device,
@@ -297,6 +321,7 @@ def _answer(judged: Judged, published: Published, course: Course) -> Response:
         duplicate, accepted = len(known), judged.accepted - len(known)
         verdicts = judged.verdicts + known
     course.accepted, course.duplicate, course.refused = accepted, duplicate, refused
+    course.batch = published.entry
     receipt = Receipt(
         batch=published.entry,
         accepted=accepted,

@@ -21,6 +21,7 @@ asked later sees the scan. See `received_times` for the few entries that get a l
 """
 
 import collections
+import concurrent.futures
 import logging
 import threading
 import time
@@ -51,10 +52,15 @@ _LATEST: Final = "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
 
 
 class SinkLimits(msgspec.Struct, frozen=True):
-    """How much one insert may hold and how long the sink waits."""
+    """How much one insert may hold and how long the sink waits.
+
+    While the stream holds less than one full insert, inserts begin `pace_ms` apart: few and large ones cost the
+    engine least, and the traces of the last fifth of a second can wait.
+    """
 
     entries_max: int = 4_096
     bytes_max: int = 48_000_000
+    pace_ms: int = 200
     idle_ms: int = 500
     lease_seconds: float = 15.0
     retry_seconds: float = 0.5
@@ -90,6 +96,17 @@ class Load(msgspec.Struct, frozen=True):
         return sum(len(entry.rows) for _, entry in self.entries) // LOG_ROW.size
 
 
+class Laid(msgspec.Struct, frozen=True, kw_only=True):
+    """A range that is in the log now, for metrics and logs. `size`: payload bytes; `again`: it was begun before."""
+
+    frozen: FrozenRange
+    entries: int
+    rows: int
+    size: int
+    poison: int
+    again: bool
+
+
 class Sink:
     """One partition's sink. `step` is one round of the steps above; `run` repeats it until stopped."""
 
@@ -101,24 +118,35 @@ class Sink:
         watermarks: Watermarks,
         limits: SinkLimits | None = None,
         on_step: Callable[[str], None] = lambda name: None,
+        on_range: Callable[[Laid], None] = lambda laid: None,
     ) -> None:
-        """`on_step` is called with a step's name right after it; metrics and fault campaigns listen there."""
+        """`on_step` is called with a step's name right after it; metrics and fault campaigns listen there.
+
+        `on_range` is called for each range once readers were told of it.
+        """
         self._stream: Final = stream
         self._store: Final = store
         self._watermarks: Final = watermarks
         self._limits: Final = limits or SinkLimits()
         self._on_step: Final = on_step
+        self._on_range: Final = on_range
         self._claimed_until = 0.0
         self._nudged = "$"
         self._log_ends: int | None = None
+        # Two hands: one reads ahead, one lays the evidence, while this thread lays the scans.
+        self._reader: Final = concurrent.futures.ThreadPoolExecutor(1, "sink-reader")
+        self._evidence: Final = concurrent.futures.ThreadPoolExecutor(1, "sink-evidence")
+        self._ahead: tuple[str, concurrent.futures.Future[list[tuple[str, bytes]]]] | None = None
         self.rows_total = 0
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down, and another sink that owns the partition."""
         patience = Patience(log, self._limits.retry_seconds)
         while not stop.is_set():
+            began = time.monotonic()
             try:
-                self.step()
+                if self.step() and not self._ahead:
+                    stop.wait(max(0.0, began + self._limits.pace_ms / 1000 - time.monotonic()))
                 patience.over()
             except NotTheOwner as error:
                 self._claimed_until = 0.0
@@ -132,21 +160,22 @@ class Sink:
 
     def step(self) -> int:
         """One round. Returns how many scans went into the log. Raises `StoreDown`, `StreamDown`, `NotTheOwner`."""
+        self._on_step("began")
         self._claim()
         state = self._stream.state()
         self.rows_total = state.rows
         if state.frozen is not None:
             entries = self._stream.between(state.frozen.first, state.frozen.last)
+            self._on_step("read")
             if [name for name, _ in (*entries[:1], *entries[-1:])] != [state.frozen.first, state.frozen.last]:
                 log.error("entries of the frozen range %s are gone from the stream", state.frozen.token)
             return self._lay(state.frozen, gather(entries, state.frozen.received_after), again=True)
 
-        chosen = self._stream.after(
-            state.cursor, entries_max=self._limits.entries_max, bytes_max=self._limits.bytes_max
-        )
+        chosen = self._after(state.cursor)
         if not chosen:
             self._idle(state.cursor)
             return 0
+        self._on_step("read")
         received_after = max(state.received, self._log_end())
         load = gather(chosen, received_after)
         self._on_step("chosen")
@@ -155,7 +184,19 @@ class Sink:
         )
         self._stream.freeze(frozen)
         self._on_step("frozen")
+        if len(chosen) >= self._limits.entries_max or load.size >= self._limits.bytes_max:
+            self._ahead = (frozen.last, self._reader.submit(self._read, frozen.last))
         return self._lay(frozen, load, again=False)
+
+    def _read(self, cursor: str) -> list[tuple[str, bytes]]:
+        return self._stream.after(cursor, entries_max=self._limits.entries_max, bytes_max=self._limits.bytes_max)
+
+    def _after(self, cursor: str) -> list[tuple[str, bytes]]:
+        """What comes after the cursor: read ahead during the last insert, where there was more than it could hold."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == cursor and (found := ahead[1].result()):
+            return found
+        return self._read(cursor)
 
     def _claim(self) -> None:
         if time.monotonic() < self._claimed_until - self._limits.lease_seconds / 2:
@@ -179,10 +220,13 @@ class Sink:
 
     def _lay(self, frozen: FrozenRange, load: Load, *, again: bool) -> int:
         """Steps 5 to 8. `again`: somebody may have begun with step 5 before."""
-        for table, pieces in tables(load, frozen).items():
-            self._store.insert_rowbinary(table, packed(pieces), token=frozen.token)
-            if again:
-                self._repair(table, pieces, frozen)
+        by_table = tables(load, frozen)
+        evidence = self._evidence.submit(self._insert, {"evidence": by_table.pop("evidence", [])}, frozen, again)
+        try:
+            self._insert(by_table, frozen, again)
+        finally:
+            concurrent.futures.wait([evidence])
+        evidence.result()
         if load.poison:
             log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
         self._on_step("inserted")
@@ -194,7 +238,24 @@ class Sink:
         self._on_step("trimmed")
         self._watermarks.publish("log", Watermark(frozen.received, self.rows_total))
         self._on_step("announced")
+        self._on_range(
+            Laid(
+                frozen=frozen,
+                entries=len(load.entries),
+                rows=load.rows,
+                size=load.size,
+                poison=len(load.poison),
+                again=again,
+            )
+        )
         return load.rows
+
+    def _insert(self, by_table: dict[str, list[Piece]], frozen: FrozenRange, again: bool) -> None:
+        for table, pieces in by_table.items():
+            if pieces:
+                self._store.insert_rowbinary(table, packed(pieces), token=frozen.token)
+            if pieces and again:
+                self._repair(table, pieces, frozen)
 
     def _repair(self, table: str, pieces: list[Piece], frozen: FrozenRange) -> None:
         """Lay again what a death took along after ClickHouse had noted its token.
@@ -208,6 +269,7 @@ class Sink:
                 return
             log.warning("table %s lacks rows of range %s; laying them again", table, frozen.token)
             self._store.insert_rowbinary(table, packed(missing), token=f"{frozen.token}:{repair}")
+            self._on_step("repaired")
         if absent(pieces, self._present(table, frozen)):
             raise StoreDown(f"table {table} does not keep what it is given")
 

@@ -4,6 +4,7 @@ Follows RFC 9421 section 3.2, with RFC 9530 for the body. The checks run from th
 whether a key is revoked is said only to whoever proves to hold it.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ from keys.http_signatures import MalformedSignature, SignatureInput
 from keys.keyring import Keyring
 
 ALWAYS_COVERED: Final = ("@method", "@path", "content-type", "content-digest")
+COVERED_WITHOUT_BODY: Final = ("@method", "@path")
+"""Of a request that has none: a question."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -45,8 +48,25 @@ class Verified(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
-def verify_request(request: Request, keyring: Keyring, now_ms: int, limits: EdgeLimits) -> Verified:
-    """Verify a request, or raise `ProblemError` with the one way in which it fails."""
+def any_rate(device: int) -> None:
+    """For requests whose rate nobody bounds."""
+
+
+def verify_request(
+    request: Request,
+    keyring: Keyring,
+    now_ms: int,
+    limits: EdgeLimits,
+    require_rate: Callable[[int], None] = any_rate,
+    *,
+    always_covered: tuple[str, ...] = ALWAYS_COVERED,
+) -> Verified:
+    """Verify a request, or raise `ProblemError` with the one way in which it fails.
+
+    `always_covered` must be signed, and `@query` and content-encoding where there are any.
+    `require_rate` raises it for the number of a device that may not send now, before the dear checks; whether the
+    request is that device's is not known yet.
+    """
     headers = request.headers
     # 1. There is a signature, and it can be read.
     if "signature" not in headers or "signature-input" not in headers:
@@ -57,17 +77,19 @@ def verify_request(request: Request, keyring: Keyring, now_ms: int, limits: Edge
     except MalformedSignature as error:
         raise ProblemError(problems.SIGNATURE_MALFORMED.problem(str(error))) from error
     # 2. It covers all that decides what the request means.
-    _require_coverage(signed, request)
+    _require_coverage(signed, request, always_covered)
     # 3. The key is a device's.
     key = keyring.key(signed.keyid)
     device = keyring.device(key.device) if key is not None else None
     if key is None or device is None:
         raise ProblemError(problems.KEY_UNKNOWN.problem("keyid names no key in the registry."))
+    require_rate(device.number)
     # 4. It is fresh: an old request must not be played again once its replay key is forgotten.
     _require_fresh(signed, now_ms, limits)
     try:
         # 5. The body is the one that was signed.
-        if not http_signatures.content_digest_matches(headers["content-digest"], request.body):
+        digest = headers["content-digest"] if "content-digest" in signed.components else None
+        if digest is not None and not http_signatures.content_digest_matches(digest, request.body):
             detail = f"The digest does not fit the {len(request.body)} bytes received."
             raise ProblemError(problems.DIGEST_MISMATCH.problem(detail))
         # 6. The signature is the key's.
@@ -93,8 +115,8 @@ def _missing_detail(headers: dict[str, str]) -> str:
     return f"The request has no {' and no '.join(missing)} header."
 
 
-def _require_coverage(signed: SignatureInput, request: Request) -> None:
-    required = list(ALWAYS_COVERED)
+def _require_coverage(signed: SignatureInput, request: Request, always: tuple[str, ...]) -> None:
+    required = list(always)
     if "content-encoding" in request.headers:
         required.append("content-encoding")
     if request.query:

@@ -70,6 +70,14 @@ class ControlLog:
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
+    def newest_ms(self) -> int | None:
+        """When the latest event was recorded (Unix ms); None where nothing was."""
+        try:
+            newest = cast(list[tuple[bytes, object]], self._redis.xrevrange(CONTROL_STREAM, count=1))
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        return _entry_ms(newest[0][0]) if newest else None
+
     def restore(self, entries: list[tuple[str, bytes]]) -> None:
         """Put entries back into an empty stream under the ids that they had, and go on counting from their numbers.
 

@@ -49,12 +49,14 @@ def server_binary() -> Path:
 class EmbeddedValkey:
     """A Valkey server on `directory`, reachable at loopback `port` and found again through its pid file."""
 
-    def __init__(self, directory: Path, *, port: int) -> None:
+    def __init__(self, directory: Path, *, port: int, memory_bytes_max: int = 0) -> None:
+        """`memory_bytes_max`: beyond it the server refuses what takes memory; 0 for no limit."""
         self.directory: Final = directory.resolve()
         self.port: Final = port
         self.url: Final = f"redis://127.0.0.1:{port}/0"
         self.pid: int | None = None
         self.adopted = False
+        self._memory_bytes_max: Final = memory_bytes_max
         self._pid_file: Final = self.directory / "valkey.pid"
         self._log_file: Final = self.directory / "valkey.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,6 +68,8 @@ class EmbeddedValkey:
         if orphan is not None:
             if self._answers():
                 self.pid, self.adopted = orphan, True
+                with self._client() as client:
+                    client.config_set("maxmemory", self._memory_bytes_max)
                 return
             self._end(orphan)
         self.adopted = False
@@ -73,6 +77,7 @@ class EmbeddedValkey:
             [
                 *(str(server_binary()), "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--daemonize", "no", "--pidfile", str(self._pid_file), "--logfile", str(self._log_file)),
+                *("--maxmemory", str(self._memory_bytes_max)),
                 *SERVER_OPTIONS,
             ],
             cwd=self.directory,

@@ -23,6 +23,19 @@ class Watermark(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Lag(msgspec.Struct, frozen=True):
+    """How far one consumer is behind another: scans, and seconds of `received` (0 where no scan is lacking)."""
+
+    rows: int
+    seconds: float
+
+
+def lag(behind: Watermark, ahead: Watermark) -> Lag:
+    """What `behind` lacks of `ahead`."""
+    rows = max(ahead.rows - behind.rows, 0)
+    return Lag(rows, max(ahead.received - behind.received, 0) / 1000 if rows else 0.0)
+
+
 class Watermarks:
     """Publishes and awaits watermarks; synchronous and thread-safe."""
 

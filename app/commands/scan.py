@@ -78,6 +78,7 @@ def scan(
 
     Every scan is on disk before it is sent, and stays there until the server has answered for it: without network
     it waits, for days if need be, and is sent in order by the next call. One queue is one device; never copy it.
+    Where the server turns out to have lost scans, they are sent again by themselves.
     Exits with 1 where a scan was refused, with 3 where scans still wait.
 
     \b
@@ -92,13 +93,14 @@ def scan(
     if reading == "cccd" and codes:
         raise click.UsageError("Citizen numbers come on standard input, not as arguments that others can read.")
     check = load_issuers(issuers) if issuers is not None else None
-    client = EdgeClient(settings.ingest)
+    client, sequences = EdgeClient(settings.ingest), EdgeClient(_sequences_url(settings))
     signer = Signer(load_private_key(key_file), keyid)
     turned_away = 0
     with ScanQueue(directory) as kept:
         if len(kept):
             say(f"{_waiting(len(kept))} from before")
-        door = Door(kept, Scanner(kept, signer, client, directory=directory), say)
+        scanner = Scanner(kept, signer, client, directory=directory, sequences=sequences)
+        door = Door(kept, scanner, say)
         door.open()
         try:
             for text in _texts(codes):
@@ -111,11 +113,17 @@ def scan(
         finally:
             door.close(wait_seconds)
             client.close()
+            sequences.close()
         left = len(kept)
     if left:
         say(f"{_waiting(left)} in {directory}; the next call sends what waits")
         sys.exit(EXIT_KEPT)
     sys.exit(EXIT_REFUSED if turned_away or door.refused else 0)
+
+
+def _sequences_url(settings: Settings) -> str:
+    """Where to ask for missing scans: a deployment has one door, `truyvet up` a port for each service."""
+    return settings.ingest if settings.ingest_url and not settings.api_url else settings.api
 
 
 def _waiting(count: int) -> str:

@@ -6,10 +6,14 @@ import socket
 import time
 
 import redis
+from prometheus_client import CollectorRegistry
 
+from app.metrics.projector import ProjectorMetrics
+from app.metrics.sink import SinkMetrics
 from app.settings import Settings
-from ingest.sink import Sink
-from projections.projector import Projector, ProjectorLimits
+from app.trail import ProjectorTrail, SinkTrail
+from ingest.sink import Laid, Sink
+from projections.projector import Projected, Projector, ProjectorLimits
 from storage.clickhouse import Store
 from storage.rebuilds import Rebuilds
 from storage.stream import ScanStream
@@ -28,15 +32,33 @@ def unique_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def sink(client: redis.Redis, store: Store, owner: str) -> Sink:
+def sink(client: redis.Redis, store: Store, owner: str, registry: CollectorRegistry) -> Sink:
     """The sink of the one partition. A sink under the same name as one that died need not wait for its lease."""
-    return Sink(stream=ScanStream(client, owner=owner), store=store, watermarks=Watermarks(client))
+    metrics, trail = SinkMetrics(registry), SinkTrail()
+
+    def on_range(laid: Laid) -> None:
+        metrics.on_range(laid)
+        trail.on_range(laid)
+
+    return Sink(
+        stream=ScanStream(client, owner=owner),
+        store=store,
+        watermarks=Watermarks(client),
+        on_step=metrics.on_step,
+        on_range=on_range,
+    )
 
 
-def projector(settings: Settings, client: redis.Redis, store: Store) -> Projector:
+def projector(settings: Settings, client: redis.Redis, store: Store, registry: CollectorRegistry) -> Projector:
     """The projector of every read model."""
     limits = ProjectorLimits(wait_seconds=settings.project_poll_seconds)
-    return Projector(store, Watermarks(client), Rebuilds(client), limits)
+    metrics, trail = ProjectorMetrics(registry), ProjectorTrail()
+
+    def on_span(span: Projected) -> None:
+        metrics.on_span(span)
+        trail.on_span(span)
+
+    return Projector(store, Watermarks(client), Rebuilds(client), limits, on_span=on_span)
 
 
 def now_ms() -> int:

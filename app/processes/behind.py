@@ -1,29 +1,40 @@
 """Server mode's two processes behind the stream: `sink` and `project`."""
 
-from app.processes import backend
+from prometheus_client import CollectorRegistry
+
+from app.processes import backend, vitals
 from app.processes.life import Life
+from app.readiness import Watch, behind_parts
 from app.settings import Settings
 from app.stream_client import stream_client
 from ingest.archive import ControlArchive
+from storage.clickhouse import Store
 from storage.control import ControlLog
 
 
 def run_sink(settings: Settings, life: Life) -> None:
     """Lay the stream into the log until the process is told to stop."""
-    client, store = stream_client(settings), backend.store(settings)
-    life.part("sink", backend.sink(client, store, backend.unique_owner()).run)
+    client, store, registry = stream_client(settings), backend.store(settings), CollectorRegistry()
+    life.part("sink", backend.sink(client, store, backend.unique_owner(), registry).run)
     life.part("archive", ControlArchive(ControlLog(client), store).run)
-    _until_stopped(life)
+    watch = _described("sink", settings, store, registry)
+    vitals.serve_until_stopped(settings.sink_host, settings.sink_port, registry, watch.look, life)
+    life.join()
+    watch.stop()
 
 
 def run_project(settings: Settings, life: Life) -> None:
     """Keep the read models until the process is told to stop."""
-    client, store = stream_client(settings), backend.store(settings)
-    life.part("projector", backend.projector(settings, client, store).run)
-    _until_stopped(life)
-
-
-def _until_stopped(life: Life) -> None:
-    life.ready()
-    life.stopping.wait()
+    client, store, registry = stream_client(settings), backend.store(settings), CollectorRegistry()
+    life.part("projector", backend.projector(settings, client, store, registry).run)
+    watch = _described("project", settings, store, registry)
+    vitals.serve_until_stopped(settings.project_host, settings.project_port, registry, watch.look, life)
     life.join()
+    watch.stop()
+
+
+def _described(process: str, settings: Settings, store: Store, registry: CollectorRegistry) -> Watch:
+    watch = Watch(behind_parts(settings, store))
+    watch.start()
+    vitals.describe(process, registry, watch.look)
+    return watch

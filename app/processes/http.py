@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import functools
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 import uvloop
 
+from app.open_files import allow_open_files
+from app.processes.connection import BoundedConnection, ConnectionLimits, Crowd, without_strangers_mistakes
 from app.processes.life import Life
 
 BACKLOG_CONNECTIONS: Final = 4_096
@@ -30,11 +34,11 @@ def run(coroutine: Callable[[], Awaitable[None]]) -> None:
         runner.run(_awaited(coroutine))
 
 
-async def serve(app: Any, listener: socket.socket, life: Life) -> None:
-    """Serve an ASGI app until the process stops; in-flight requests are answered first."""
-    config = uvicorn.Config(
+def config(app: Any, crowd: Crowd) -> uvicorn.Config:
+    """How uvicorn serves here: connections within their limits, no say in logs and headers."""
+    return uvicorn.Config(
         app,
-        http="httptools",
+        http=cast(Any, functools.partial(BoundedConnection, crowd)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -45,18 +49,29 @@ async def serve(app: Any, listener: socket.socket, life: Life) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_REQUESTS_SECONDS,
     )
-    server = Server(config)
+
+
+async def serve(app: Any, listener: socket.socket, life: Life) -> None:
+    """Serve an ASGI app until the process stops; in-flight requests are answered first."""
+    allow_open_files()
+    logging.getLogger("uvicorn.error").addFilter(without_strangers_mistakes)
+    crowd = Crowd(ConnectionLimits())
+    server = Server(config(app, crowd))
 
     def stop() -> None:
         server.should_exit = True
 
     life.on_stop(stop)
+    watching = asyncio.create_task(crowd.watch())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
         await asyncio.sleep(0.01)
     if server.started:
         life.ready()
-    await serving
+    try:
+        await serving
+    finally:
+        watching.cancel()
 
 
 async def _awaited(coroutine: Callable[[], Awaitable[None]]) -> None:

@@ -6,27 +6,32 @@ Ready when the control stream was replayed, so that no device is unknown for wan
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import redis.asyncio
-from litestar import Litestar, Response, asgi, get
+from litestar import Litestar, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
-from redis.exceptions import RedisError
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from app.key_file import load
 from app.key_watch import WATCH_SECONDS, KeyWatch
-from app.metrics import MEDIA_TYPE, EdgeMetrics
+from app.metrics import process
+from app.metrics.backlog import BacklogCollector
+from app.metrics.edge import EdgeMetrics
+from app.metrics.exposition import live_workers
 from app.ports import bound
-from app.processes import http
+from app.processes import http, vitals
 from app.processes.life import Life
+from app.readiness import Watch, ingest_parts
 from app.settings import Settings
-from events import codec
+from app.stream_client import probe_client
+from app.trail import EdgeTrail
 from events.control import Recorded
-from events.problems import STREAM_DOWN
 from ingest.limits import EdgeLimits
 from ingest.places import PlaceView
-from ingest.receive import ScanEdge
+from ingest.receive import EdgeResult, ScanEdge
 from keys.codes import CodeOpener
 from keys.keyring import Keyring
 from keys.secrets import ServerSecrets
@@ -34,9 +39,8 @@ from storage.control import follow
 from storage.stream import Publisher
 from tracing.faults import answer_fault
 
+PROCESS: Final = "ingest"
 REDIS_SECONDS_MAX: Final = 5.0
-
-Ready = Callable[[], Awaitable[bool]]
 
 
 class EdgeMount:
@@ -62,7 +66,10 @@ def run(settings: Settings, life: Life) -> None:
 
 async def _serve(settings: Settings, life: Life) -> None:
     keyring, places = Keyring(), PlaceView()
-    metrics = EdgeMetrics(settings.prometheus_dir)
+    counters = CollectorRegistry()
+    process.begin(PROCESS, counters)
+    metrics, trail = EdgeMetrics(settings.prometheus_dir, counters), EdgeTrail()
+    control_metrics = process.ControlMetrics(PROCESS, counters)
     stream = redis.asyncio.Redis.from_url(settings.stream_url, socket_timeout=REDIS_SECONDS_MAX)
     control = redis.asyncio.Redis.from_url(settings.stream_url, socket_timeout=REDIS_SECONDS_MAX)
     publisher = Publisher(stream, bytes_max=settings.stream_bytes_max)
@@ -76,21 +83,29 @@ async def _serve(settings: Settings, life: Life) -> None:
             publisher=publisher,
             clock_ms=_now_ms,
             random=secrets.token_bytes,
-            limits=EdgeLimits(),
-            on_result=metrics.on_result,
+            limits=EdgeLimits(
+                device_requests_per_second=settings.device_requests_per_second,
+                device_scans_per_second=settings.device_scans_per_second,
+            ),
+            on_result=on_result,
         )
+
+    def on_result(result: EdgeResult) -> None:
+        metrics.on_result(result)
+        trail.on_result(result)
 
     def apply(recorded: Recorded) -> None:
         keyring.apply(recorded)
         places.apply(recorded)
-
-    async def stream_answers() -> bool:
-        try:
-            return bool(await stream.ping())
-        except RedisError:
-            return False
+        control_metrics.on_control(recorded)
 
     mount = EdgeMount(build, load(settings.keys_path))
+    watch = Watch(ingest_parts(settings))
+    watch.start()
+    own: list[Collector] = [
+        process.ConditionCollector(PROCESS, watch.look, lambda: live_workers(settings.prometheus_dir)),
+        BacklogCollector(probe_client(settings), settings.stream_bytes_max),
+    ]
     replayed = asyncio.Event()
     followers = [
         asyncio.create_task(follow(control, apply, replayed), name="control stream"),
@@ -102,43 +117,24 @@ async def _serve(settings: Settings, life: Life) -> None:
         await _first(replayed, life)
         if not life.stopping.is_set():
             listener = bound(settings.ingest_host, settings.ingest_port, shared=True)
-            await http.serve(application(mount, metrics, stream_answers), listener, life)
+            await http.serve(application(mount, lambda: metrics.exposition(own), watch.look), listener, life)
     finally:
+        watch.stop()
         for follower in followers:
             follower.cancel()
         await stream.aclose()
         await control.aclose()
 
 
-def application(edge: ASGIApp, metrics: EdgeMetrics, stream_answers: Ready) -> Litestar:
+def application(edge: ASGIApp, exposition: Callable[[], bytes], look: process.Look) -> Litestar:
     """The worker's routes: scans, liveness, readiness, metrics."""
 
     @asgi("/v1/scans", copy_scope=False)
     async def scans(scope: Scope, receive: Receive, send: Send) -> None:
         await edge(scope, receive, send)
 
-    @get("/healthz")
-    async def healthz() -> Response[bytes]:
-        return Response(codec.to_json({"status": "alive"}), media_type="application/json")
-
-    @get("/readyz")
-    async def readyz() -> Response[bytes]:
-        if await stream_answers():
-            return Response(codec.to_json({"status": "ready"}), media_type="application/json")
-        problem = STREAM_DOWN.problem()
-        return Response(
-            problem.body(),
-            status_code=problem.status,
-            media_type="application/problem+json",
-            headers={"Retry-After": str(problem.retry_after_seconds)},
-        )
-
-    @get("/metrics", sync_to_thread=True)
-    def exposition() -> Response[bytes]:
-        return Response(metrics.exposition(), headers={"Content-Type": MEDIA_TYPE})
-
     return Litestar(
-        [scans, healthz, readyz, exposition],
+        [scans, *vitals.routes(exposition, look)],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: answer_fault},

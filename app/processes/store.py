@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from app.errors import Explained
 from app.open_files import allow_open_files
 from app.processes import backend, trace
@@ -33,11 +35,12 @@ def run(settings: Settings, life: Life) -> None:
     lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
     client, store = stream_client(settings), backend.store(settings)
     migrate(store)
-    life.part("sink", backend.sink(client, store, SINK_OWNER).run)
+    registry = CollectorRegistry()
+    life.part("sink", backend.sink(client, store, SINK_OWNER, registry).run)
     life.part("archive", ControlArchive(ControlLog(client), store).run)
-    life.part("projector", backend.projector(settings, client, store).run)
+    life.part("projector", backend.projector(settings, client, store, registry).run)
     try:
-        trace.serve(settings, life, client, store)
+        trace.serve(settings, life, client, store, process="store", counters=registry)
     finally:
         life.stop()
         life.join()

@@ -6,14 +6,20 @@ import secrets
 from typing import Final
 
 import redis
+from prometheus_client import CollectorRegistry
 
 from app.key_file import load
 from app.key_watch import WATCH_SECONDS, KeyWatch
+from app.metrics.process import ControlMetrics
+from app.metrics.progress import ProgressCollector
 from app.ports import bound
-from app.processes import backend, http
+from app.processes import backend, http, vitals
 from app.processes.life import Life
+from app.readiness import Watch, trace_parts
 from app.settings import Settings
-from app.stream_client import stream_client
+from app.stream_client import probe_client, stream_client
+from events.control import Recorded
+from storage.accounts import DeviceAccounts
 from storage.clickhouse import Store
 from storage.control import ControlFollower, ControlLog
 from storage.watermarks import Watermarks
@@ -29,20 +35,37 @@ GC_ALLOCATIONS: Final = 100_000
 
 def run(settings: Settings, life: Life) -> None:
     """Serve until the process is told to stop."""
-    serve(settings, life, stream_client(settings), backend.store(settings))
+    client, store = stream_client(settings), backend.store(settings)
+    serve(settings, life, client, store, process="trace", counters=CollectorRegistry())
 
 
-def serve(settings: Settings, life: Life, client: redis.Redis, store: Store) -> None:
-    """Serve with these clients until the process is told to stop; ready when the control stream was replayed."""
+def serve(
+    settings: Settings, life: Life, client: redis.Redis, store: Store, *, process: str, counters: CollectorRegistry
+) -> None:
+    """Serve with these clients until the process is told to stop; ready when the control stream was replayed.
+
+    `process` is its name in metrics, `counters` what the other parts of the process count in.
+    """
     # A trace makes some hundred thousand small objects without cycles; the default pace of collection costs a third.
     gc.set_threshold(GC_ALLOCATIONS, *gc.get_threshold()[1:])
     watch = KeyWatch(settings.keys_path)
     keys = load(settings.keys_path)
     registry = Registry()
     # An event that cannot be read or applied ends the process: a registry that stands still gives wrong answers.
-    follower = ControlFollower(client, registry.apply, lambda error: life.fail(PART, error))
+    control = ControlMetrics(process, counters)
+
+    def apply(recorded: Recorded) -> None:
+        registry.apply(recorded)
+        control.on_control(recorded)
+
+    follower = ControlFollower(client, apply, lambda error: life.fail(PART, error))
     follower.start()
     watermarks = Watermarks(client)
+    readiness = Watch(trace_parts(settings, store))
+    readiness.start()
+    vitals.describe(process, counters, readiness.look)
+    counters.register(ProgressCollector(probe_client(settings)))
+    metrics = Metrics(counters)
     parts = Parts(
         store=store,
         registry=registry,
@@ -53,16 +76,20 @@ def serve(settings: Settings, life: Life, client: redis.Redis, store: Store) -> 
             watermarks=watermarks,
             clock=backend.now_ms,
             random=secrets.token_bytes,
+            on_step=metrics.on_step,
         ),
         control=ControlLog(client),
         caught_up=follower.catch_up,
         watermarks=watermarks,
+        accounts=DeviceAccounts(client),
         secrets=keys,
-        metrics=Metrics(),
+        metrics=metrics,
         clock=backend.now_ms,
         random=secrets.token_bytes,
+        checks=readiness.look,
     )
     http.run(lambda: _serve(settings, life, parts, watch))
+    readiness.stop()
     follower.stop()
 
 

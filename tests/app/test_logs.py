@@ -17,9 +17,12 @@ CODE = "TV1.AQEAAAFrAgqFaxR_hR9_vH3Nw5xot4_fo3N6hQu_P3PZxO5n715LPciMrPZuPlA-S.lr
 @pytest.fixture(autouse=True)
 def _root() -> Iterator[None]:
     root = logging.getLogger()
-    before = (root.handlers[:], root.level)
+    own = [logging.getLogger(name) for name in logs.OWN]
+    before = (root.handlers[:], root.level, [logger.level for logger in own])
     yield
     root.handlers[:], root.level = before[0], before[1]
+    for logger, level in zip(own, before[2], strict=True):
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize("form", ["json", "human"])
@@ -49,3 +52,33 @@ def test_json_lines_are_json() -> None:
     (line,) = output.getvalue().splitlines()
     found = json.loads(line)
     assert (found["level"], found["process"], found["message"]) == ("warning", "ingest", "two\nlines 7")
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_fields_are_written_without_what_looks_personal(form: str) -> None:
+    output = io.StringIO()
+    logs.configure(msgspec.structs.replace(Settings.from_environment({}), log_format=form), "sink", output)
+    said = logs.fields(batch="1795306465309-0", refused={}, problem="", note=f"of {CITIZEN}", rows=0)
+    logging.getLogger("truyvet.x").info("laid", extra=said)
+    line = output.getvalue()
+    assert "1795306465309-0" in line
+    assert CITIZEN not in line
+    if form == "json":
+        found = json.loads(line)
+        assert (found["batch"], found["rows"], found["note"]) == ("1795306465309-0", 0, f"of {logs.REDACTED}")
+        assert not {"refused", "problem"} & found.keys()
+    else:
+        assert line.endswith(f"laid (batch=1795306465309-0, note=of {logs.REDACTED}, rows=0)\n")
+
+
+def test_libraries_are_heard_when_they_warn_whatever_the_level() -> None:
+    output = io.StringIO()
+    logs.configure(Settings.from_environment({"TRUYVET_LOG_LEVEL": "debug"}), "trace", output)
+    for name in ("urllib3.connectionpool", "clickhouse_connect.driver", "uvicorn.error"):
+        logging.getLogger(name).info("POST /?subject=%s", "somebody")
+        logging.getLogger(name).warning("of %s", name)
+    for name in ("truyvet.edge", "app.processes.life", "ingest.receive", "tracing.registry"):
+        logging.getLogger(name).debug("of %s", name)
+    text = output.getvalue()
+    assert "somebody" not in text
+    assert len(text.splitlines()) == 7

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.scan_queue import QueueBroken, QueueTaken, ScanQueue
+from app.scan_queue import KEPT_SECONDS_MAX, QueueBroken, QueueTaken, ScanQueue
 from events.scans import Kind, Scan
 
 WRITER = """
@@ -58,6 +58,7 @@ def test_the_counter_outlives_an_empty_queue(tmp_path: Path) -> None:
 
 def test_the_counter_outlives_dropped_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    monkeypatch.setattr("app.scan_queue.KEPT_BYTES_MAX", 0)
     with ScanQueue(tmp_path) as queue:
         for at in range(5):
             queue.append(scans(at))
@@ -135,3 +136,74 @@ def test_kill_9_loses_and_reorders_nothing(tmp_path: Path) -> None:
             assert [one.seq for one in waiting] == list(range(queue.acknowledged + 1, queue.next_seq))
             assert all(one.at == one.seq for one in waiting)
             assert queue.next_seq > promised
+
+
+def test_what_was_answered_for_is_kept_and_found_by_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 150)
+    with ScanQueue(tmp_path) as queue:
+        made = [scan for at in range(20) for scan in queue.append(scans(at))]
+        queue.acknowledge(15)
+        assert len(list(tmp_path.glob("scans-*"))) > 4
+        for runs in ([(1, 15)], [(2, 2), (4, 6), (9, 9), (15, 15)], [(3, 100)], [(14, 14)], [(16, 20)], []):
+            wanted = [scan for scan in made[:15] if any(first <= scan.seq <= last for first, last in runs)]
+            assert queue.kept(runs, 100) == wanted
+            assert queue.kept(runs, 2) == wanted[:2]
+        assert queue.head(100) == made[15:]
+    with ScanQueue(tmp_path) as queue:
+        assert queue.kept([(1, 15)], 100) == made[:15]
+        assert queue.head(100) == made[15:]
+        assert queue.next_seq == 21
+
+
+def test_only_so_many_bytes_are_kept_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    with ScanQueue(tmp_path) as queue:
+        queue.append(scans(0))
+        size = next(tmp_path.glob("scans-*")).stat().st_size
+        monkeypatch.setattr("app.scan_queue.KEPT_BYTES_MAX", 3 * size)
+        for at in range(1, 9):
+            queue.append(scans(at))
+        queue.acknowledge(9)
+        assert [scan.seq for scan in queue.kept([(1, 9)], 100)] == [6, 7, 8, 9]
+
+
+def test_nothing_is_kept_for_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    with ScanQueue(tmp_path) as queue:
+        for at in range(4):
+            queue.append(scans(at))
+        queue.acknowledge(4)
+    written = max(segment.stat().st_mtime for segment in tmp_path.glob("scans-*"))
+    with ScanQueue(tmp_path, clock=lambda: written + KEPT_SECONDS_MAX - 60) as queue:
+        assert [scan.seq for scan in queue.kept([(1, 4)], 100)] == [1, 2, 3, 4]
+    with ScanQueue(tmp_path, clock=lambda: written + KEPT_SECONDS_MAX + 1) as queue:
+        assert [scan.seq for scan in queue.kept([(1, 4)], 100)] == [4]
+        assert queue.append(scans(9))[0].seq == 5
+
+
+def test_what_waits_is_never_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    monkeypatch.setattr("app.scan_queue.KEPT_BYTES_MAX", 0)
+    with ScanQueue(tmp_path, clock=lambda: 4e9) as queue:
+        for at in range(4):
+            queue.append(scans(at))
+        queue.acknowledge(2)
+    with ScanQueue(tmp_path, clock=lambda: 4e9) as queue:
+        assert [scan.seq for scan in queue.head(10)] == [3, 4]
+        assert queue.kept([(1, 4)], 10) == []
+
+
+def test_damage_in_what_was_answered_for_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
+    with ScanQueue(tmp_path) as queue:
+        for at in range(3):
+            queue.append(scans(at))
+        queue.acknowledge(2)
+    segments = sorted(tmp_path.glob("scans-*"))
+    segments[0].write_bytes(b"nonsense\n")
+    with ScanQueue(tmp_path) as queue:
+        assert [scan.seq for scan in queue.head(10)] == [3]
+        assert [scan.seq for scan in queue.kept([(1, 3)], 10)] == [2]
+    assert segments[0].read_bytes() == b"nonsense\n"

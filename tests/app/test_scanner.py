@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from app.scan_hole import ASK_AGAIN_SECONDS, ASK_SOONER_SECONDS
 from app.scan_queue import ScanQueue
 from app.scanner import (
+    COMPRESSED_BYTES_MIN,
     SET_ASIDE,
     EdgeClient,
     Halted,
     KeyUnusable,
+    NotKept,
+    Resent,
     Scanner,
     Sent,
     SetAside,
@@ -26,7 +30,9 @@ from app.scanner import (
 )
 from events import codec, problems
 from events.problems import Kind as ProblemKind
-from events.scans import Kind, Receipt, Scan, ScanBatch, Verdict
+from events.scans import DeviceSequence, Kind, Receipt, Scan, ScanBatch, SeqRun, Verdict
+from ingest.decode import decode_body
+from ingest.limits import EdgeLimits
 from keys.http_signatures import (
     content_digest_matches,
     parse_signature,
@@ -46,6 +52,8 @@ class Edge:
         self.batches: list[list[Scan]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
+        self.sequences: list[Any] = []
+        self.questions: list[tuple[str, dict[str, str]]] = []
         edge = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,9 +63,16 @@ class Edge:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 edge.bodies.append(body)
                 edge.headers.append({name.lower(): value for name, value in self.headers.items()})
-                edge.batches.append(codec.from_json(body, ScanBatch).scans)
+                content_type, encoding = self.headers["Content-Type"], self.headers.get("Content-Encoding", "")
+                edge.batches.append(decode_body(body, content_type, encoding, EdgeLimits()).scans)
                 answer = edge.answers.pop(0) if len(edge.answers) > 1 else edge.answers[0]
-                status, headers, text = answer(edge.batches[-1]) if callable(answer) else answer
+                self._give(*(answer(edge.batches[-1]) if callable(answer) else answer))
+
+            def do_GET(self) -> None:
+                edge.questions.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                self._give(*edge.sequences.pop(0))
+
+            def _give(self, status: int, headers: dict[str, str], text: bytes) -> None:
                 if status == 0:
                     self.close_connection = True
                     return
@@ -76,7 +91,9 @@ class Edge:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
-def receipt(batch: list[Scan], verdicts: list[Verdict] | None = None, seen_to: int = 0) -> Any:
+def receipt(
+    batch: list[Scan], verdicts: list[Verdict] | None = None, seen_to: int = 0, next_seq: int | None = None
+) -> Any:
     verdicts = verdicts or []
     duplicate = sum(one.verdict == "duplicate" for one in verdicts)
     refused = len(verdicts) - duplicate
@@ -86,7 +103,7 @@ def receipt(batch: list[Scan], verdicts: list[Verdict] | None = None, seen_to: i
         accepted=len(batch) - len(verdicts),
         duplicate=duplicate,
         refused=refused,
-        next_seq=seen_to + 1,
+        next_seq=seen_to + 1 if next_seq is None else next_seq,
         seen_to=seen_to,
         verdicts=verdicts,
     )
@@ -120,14 +137,28 @@ def queue(tmp_path: Path) -> Iterator[ScanQueue]:
 PRIVATE = Ed25519PrivateKey.generate()
 
 
-def scanner_of(queue: ScanQueue, edge: Edge, tmp_path: Path, batch_scans: int = 1_000) -> Scanner:
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = CREATED + 0.7
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def scanner_of(
+    queue: ScanQueue, edge: Edge, tmp_path: Path, batch_scans: int = 1_000, clock: Clock | None = None
+) -> Scanner:
+    client = EdgeClient(edge.url, timeout_seconds=5)
     return Scanner(
         queue,
         Signer(PRIVATE, "gate-1.1"),
-        EdgeClient(edge.url, timeout_seconds=5),
+        client,
         directory=tmp_path,
         batch_scans=batch_scans,
-        clock=lambda: CREATED + 0.7,
+        clock=clock or Clock(),
+        sequences=client,
     )
 
 
@@ -351,6 +382,183 @@ def test_a_closed_idle_connection_is_no_outage(queue: ScanQueue, edge: Edge, tmp
     assert isinstance(scanner.step(), Sent)
     queue.append(scans(1))
     assert isinstance(scanner.step(), Sent)
+
+
+def sequence(*missing: tuple[int, int], settled: bool = True, following: int | None = None) -> Any:
+    runs = [SeqRun(first, last) for first, last in missing]
+    body = DeviceSequence(
+        device="gate-1", as_of=1, settled=settled, next_seq=1, seen_to=99, missing=runs, next=following
+    )
+    return 200, {}, codec.to_json(body)
+
+
+def test_exactly_what_the_server_lost_is_sent_again(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [receipt, lambda batch: receipt(batch, next_seq=1), receipt]
+    edge.sequences = [sequence((3, 4), (6, 6))]
+    first = queue.append(scans(8))
+    scanner = scanner_of(queue, edge, tmp_path)
+    assert isinstance(scanner.step(), Sent)
+    assert scanner.is_idle()
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    assert not scanner.is_idle()
+    again = scanner.step()
+    assert isinstance(again, Resent)
+    assert again.scans == edge.batches[2] == [first[2], first[3], first[5]]
+    assert scanner.step() is None
+    assert scanner.is_idle()
+    assert queue.acknowledged == 9
+    assert len(edge.batches) == 3
+
+
+def test_the_question_is_signed_as_the_service_verifies_it(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [sequence()]
+    queue.append(scans(1))
+    scanner = scanner_of(queue, edge, tmp_path)
+    scanner.step()
+    scanner.step()
+    ((target, headers),) = edge.questions
+    path, _, query = target.partition("?")
+    signed = parse_signature_input(headers["signature-input"])
+    assert {"@method", "@path", "@query"} <= set(signed.components)
+    base = signature_base(signed, method="GET", path=path, query=query, authority="", headers=headers)
+    assert verify_signature(PRIVATE.public_key(), parse_signature(headers["signature"], signed.label), base)
+
+
+def test_a_long_hole_is_closed_page_by_page_and_batch_by_batch(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [receipt, lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [sequence((1, 3), following=3), sequence((5, 6), (8, 30))]
+    queue.append(scans(9))
+    assert isinstance(scanner_of(queue, edge, tmp_path).step(), Sent)
+    queue.append(scans(1))
+    scanner = scanner_of(queue, edge, tmp_path, batch_scans=2)
+    while scanner.step() is not None:
+        pass
+    assert [target for target, _ in edge.questions] == ["/v1/sequence?after_seq=0", "/v1/sequence?after_seq=3"]
+    assert [[scan.seq for scan in batch] for batch in edge.batches[2:]] == [[1, 2], [3], [5, 6], [8, 9], [10]]
+
+
+def test_a_hole_that_never_closes_is_asked_about_once_in_a_while(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [sequence()] * 3
+    clock = Clock()
+    scanner = scanner_of(queue, edge, tmp_path, clock=clock)
+    for seconds, questions in ((0.0, 1), (1.0, 1), (ASK_AGAIN_SECONDS - 2, 1), (2.0, 2)):
+        clock.now += seconds
+        queue.append(scans(1))
+        assert isinstance(scanner.step(), Sent)
+        assert scanner.step() is None
+        assert len(edge.questions) == questions
+    edge.answers = [lambda batch: receipt(batch, next_seq=3)]
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    assert scanner.step() is None
+    assert len(edge.questions) == 3
+
+
+@pytest.mark.parametrize("answer", [refusal(problems.SERVER_BUSY), (200, {}, b"a proxy's page"), DROPPED])
+def test_no_answer_about_the_hole_keeps_no_scan_waiting(
+    answer: Any, queue: ScanQueue, edge: Edge, tmp_path: Path
+) -> None:
+    edge.answers = [lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [answer, answer, sequence((1, 1))]
+    clock = Clock()
+    scanner = scanner_of(queue, edge, tmp_path, clock=clock)
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    edge.sequences = edge.sequences[-1:]
+    clock.now += ASK_SOONER_SECONDS
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    assert isinstance(scanner.step(), Resent)
+
+
+def test_a_log_that_is_behind_is_asked_again_sooner(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [sequence(settled=False), sequence((1, 1))]
+    clock = Clock()
+    scanner = scanner_of(queue, edge, tmp_path, clock=clock)
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    assert scanner.step() is None
+    clock.now += ASK_SOONER_SECONDS
+    queue.append(scans(1))
+    assert isinstance(scanner.step(), Sent)
+    assert isinstance(scanner.step(), Resent)
+
+
+def test_what_is_not_kept_any_more_is_told(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    """Numbers 1 to 9 were given by a queue that is lost: there are no scans of them here."""
+    queue.skip_to(10)
+    edge.answers = [lambda batch: receipt(batch, next_seq=2)]
+    edge.sequences = [sequence((2, 3), (10, 10))]
+    queue.append(scans(2))
+    scanner = scanner_of(queue, edge, tmp_path)
+    assert isinstance(scanner.step(), Sent)
+    again = scanner.step()
+    assert isinstance(again, Resent)
+    assert [scan.seq for scan in again.scans] == [10]
+    assert scanner.step() == NotKept(2)
+    assert scanner.step() is None
+
+
+def test_what_the_server_does_not_take_is_not_sent_for_ever(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    def answer(batch: list[Scan]) -> Any:
+        bad = any(scan.code == "TV1.1" for scan in batch)
+        return refusal(problems.BODY_INVALID) if bad else receipt(batch, next_seq=2)
+
+    edge.answers = [answer]
+    edge.sequences = [sequence((2, 3))] * 2
+    queue.append(scans(4))
+    scanner = scanner_of(queue, edge, tmp_path)
+    outcomes = []
+    while (outcome := scanner.step()) is not None:
+        outcomes.append(outcome)
+    assert [one.scan.seq for one in outcomes if isinstance(one, SetAside)] == [2]
+    assert [[scan.seq for scan in one.scans] for one in outcomes if isinstance(one, Resent)] == [[3]]
+    assert [one for one in outcomes if isinstance(one, NotKept)] == []
+    bad_batches = len([batch for batch in edge.batches if any(scan.seq == 2 for scan in batch)])
+    after_a_restart = scanner_of(queue, edge, tmp_path)
+    queue.append(scans(1))
+    while after_a_restart.step() is not None:
+        pass
+    assert len([batch for batch in edge.batches if any(scan.seq == 2 for scan in batch)]) == bad_batches
+
+
+def test_an_outage_while_sending_again_loses_nothing(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    edge.answers = [
+        lambda batch: receipt(batch, next_seq=1),
+        refusal(problems.STREAM_DOWN),
+        refusal(problems.KEY_REVOKED),
+        receipt,
+    ]
+    edge.sequences = [sequence((1, 2))]
+    queue.append(scans(2))
+    scanner = scanner_of(queue, edge, tmp_path)
+    outcomes = [scanner.step() for _ in range(4)]
+    assert [type(one) for one in outcomes] == [Sent, Waits, Halted, Resent]
+    assert len(edge.questions) == 1
+
+
+def test_large_batches_travel_compressed_and_small_ones_as_they_are(
+    queue: ScanQueue, edge: Edge, tmp_path: Path
+) -> None:
+    edge.answers = [receipt]
+    scanner = scanner_of(queue, edge, tmp_path)
+    queue.append(scans(1))
+    scanner.step()
+    many = queue.append(scans(500))
+    scanner.step()
+    assert "content-encoding" not in edge.headers[0]
+    assert edge.headers[1]["content-encoding"] == "zstd"
+    assert '"content-encoding"' in edge.headers[1]["signature-input"]
+    assert edge.batches[1] == many
+    plain = len(codec.to_json(ScanBatch(many)))
+    assert plain > COMPRESSED_BYTES_MIN
+    assert len(edge.bodies[1]) < plain / 2
 
 
 def test_unusable_keys_are_named(tmp_path: Path) -> None:

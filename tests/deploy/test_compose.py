@@ -62,13 +62,20 @@ def test_every_container_is_hardened(name: str) -> None:
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
-def test_only_the_proxy_is_published_and_on_this_machine_alone() -> None:
+def test_only_the_proxy_and_the_dashboard_are_published_and_on_this_machine_alone() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"proxy": ["127.0.0.1:8080:8080"]}
+    assert published == {"proxy": ["127.0.0.1:8080:8080"], "grafana": ["127.0.0.1:3000:3000"]}
     document = yaml.safe_load(compose.FILE.read_text(encoding="utf-8"))
     assert [name for name, network in document["networks"].items() if not network.get("internal")] == ["outside"]
-    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["proxy"]
-    assert [name for name, service in SERVICES.items() if "inside" not in service["networks"]] == ["proxy"]
+    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["proxy", "grafana"]
+    assert [name for name, service in SERVICES.items() if "inside" not in service["networks"]] == ["proxy", "grafana"]
+    assert SERVICES["grafana"]["networks"] == ["watch", "outside"]
+    assert {name for name, service in SERVICES.items() if "watch" in service["networks"]} == {"prometheus", "grafana"}
+
+
+def test_monitoring_is_left_out_unless_asked_for() -> None:
+    optional = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert optional == {"prometheus": ["monitoring"], "grafana": ["monitoring"], "admin": ["tools"]}
 
 
 def test_whoever_serves_says_whether_it_is_well() -> None:
@@ -76,8 +83,12 @@ def test_whoever_serves_says_whether_it_is_well() -> None:
         "valkey",
         "clickhouse",
         "ingest",
+        "sink",
+        "project",
         "trace",
         "proxy",
+        "prometheus",
+        "grafana",
     }
 
 
@@ -139,6 +150,9 @@ def test_passwords_are_made_once_and_servers_know_digests_alone(deploy: Path) ->
         assert f"user {name} on #{digest} " in acl
         assert password not in acl
         assert users.findtext(f"{name}/password_sha256_hex") == (digest if name != "ingest" else None)
+    grafana = deploy / "secrets" / "grafana.env"
+    assert grafana.stat().st_mode & 0o077 == 0
+    assert re.search(r"^GF_SECURITY_ADMIN_PASSWORD=[0-9a-f]{48}$", grafana.read_text(encoding="utf-8"), re.MULTILINE)
     again = subprocess.run([deploy / "make-secrets.sh"], capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "nothing was changed" in again.stderr

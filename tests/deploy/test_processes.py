@@ -6,6 +6,7 @@ Containers are the one thing left out: names of hosts become loopback ports, vol
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.key_file import load
 from events import codec
-from events.scans import Kind, Scan, ScanBatch
+from events.scans import SEQUENCE_PATH, Kind, Scan, ScanBatch
 from keys.codes import issue_person_code
-from keys.http_signatures import sign_request
+from keys.http_signatures import sign_question, sign_request
 from storage.valkey import server_binary
 from tests.conftest import free_port
 from tests.deploy import compose, grants
@@ -46,7 +47,7 @@ class Deployment:
         self.directory: Final = directory
         self.deploy: Final = compose.with_secrets(directory)
         self.services: Final = compose.processes()
-        self.ports: Final = {name: free_port() for name in ("valkey", "ingest", "trace")}
+        self.ports: Final = {name: free_port() for name in ("valkey", *LONG_RUNNING)}
         self.statements: Final = directory / "statements.jsonl"
         self.clickhouse: Final = self._clickhouse()
         self.running: Final[dict[str, subprocess.Popen[bytes]]] = {}
@@ -59,8 +60,8 @@ class Deployment:
         assert migrated.returncode == 0, migrated.stdout + migrated.stderr
         for name in LONG_RUNNING:
             self.running[name] = self._process(name, self.services[name]["command"])
-        self.await_healthy("ingest")
-        self.await_healthy("trace")
+        for name in LONG_RUNNING:
+            self.await_healthy(name)
 
     def stop(self) -> dict[str, int]:
         """Exit codes of the processes, told to stop as Docker tells them."""
@@ -145,8 +146,12 @@ class Deployment:
         admin = users.pop("admin")
         return ClickHouseHttp(path, user="admin", password=admin, others=users, statements=self.statements)
 
-    def _process(self, service: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-        with (self.directory / f"{service}.log").open("wb") as log:
+    def another(self, service: str, name: str) -> subprocess.Popen[bytes]:
+        """One more of a service, on the same addresses; its log is under `name`."""
+        return self._process(service, self.services[service]["command"], name)
+
+    def _process(self, service: str, arguments: list[str], name: str = "") -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name or service}.log").open("wb") as log:
             return subprocess.Popen(
                 self._command(arguments),
                 env=self._environment(service),
@@ -163,7 +168,7 @@ class Deployment:
         given = compose.environment(self.services[service], self.deploy)
         run = self.directory / "run" / service
         run.mkdir(parents=True, exist_ok=True)
-        ports = {f"TRUYVET_{name.upper()}_PORT": str(self.ports[name]) for name in ("ingest", "trace")}
+        ports = {f"TRUYVET_{name.upper()}_PORT": str(self.ports[name]) for name in LONG_RUNNING}
         path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(compose.ROOT)}
         moved = {name: self._moved(value).replace("/run/truyvet", str(run)) for name, value in given.items()}
         return path | ports | moved
@@ -177,6 +182,8 @@ class Deployment:
             "trace:8471": f"127.0.0.1:{self.ports['trace']}",
             "127.0.0.1:8470": f"127.0.0.1:{self.ports['ingest']}",
             "127.0.0.1:8471": f"127.0.0.1:{self.ports['trace']}",
+            "127.0.0.1:8473": f"127.0.0.1:{self.ports['sink']}",
+            "127.0.0.1:8474": f"127.0.0.1:{self.ports['project']}",
             "/keys/": f"{self.directory}/keys/",
         }.items():
             text = text.replace(name, here)
@@ -265,6 +272,13 @@ def test_a_scan_becomes_a_trace(deployment: Deployment, ports: tuple[int, int], 
     assert status == 200, answer
     (contact,) = answer["contacts"]
     assert (contact["subject"], contact["ms"]) == (people[1].hex(), 20 * MINUTE_MS)
+    status, answer = ask(trace, "GET", f"/v1/devices/{name}/gaps", token)
+    assert (status, answer["seen_to"], answer["missing"]) == (200, 4, 0), answer
+    status, answer = ask(trace, "GET", "/v1/gaps", token)
+    assert (status, answer["missing"]) == (200, 0), answer
+    signed = sign_question(key, f"{name}.1", path=SEQUENCE_PATH, created=int(time.time()))
+    status, answer = ask(trace, "GET", SEQUENCE_PATH, signed)
+    assert (status, answer["settled"], answer["missing"]) == (200, True, []), answer
 
 
 def send(port: int, key: Ed25519PrivateKey, keyid: str, scans: list[Scan]) -> dict[str, Any]:
@@ -287,6 +301,53 @@ def send(port: int, key: Ed25519PrivateKey, keyid: str, scans: list[Scan]) -> di
         assert answer["type"].endswith("/key-unknown"), answer
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("ingest", "truyvet_ingest_requests_total"),
+        ("sink", "truyvet_sink_range_rows_sum"),
+        ("project", "truyvet_projector_span_rows_sum"),
+        ("trace", "truyvet_log_rows"),
+    ],
+)
+def test_each_process_says_how_it_is(deployment: Deployment, name: str, counts: str) -> None:
+    port = deployment.ports[name]
+    status, text = fetch(port, "/readyz")
+    assert status == 200, text
+    checks = {check["name"]: check["ok"] for check in json.loads(text)["checks"]}
+    assert checks["stream"]
+    assert checks.get("store", True)
+    status, text = fetch(port, "/metrics")
+    assert status == 200
+    assert f'truyvet_ready{{process="{name}",reason="ready"}} 1.0' in text
+    assert f'truyvet_check_ok{{check="stream",process="{name}"}} 1.0' in text
+    assert re.search(rf"^{counts}(?:{{.*}})? [1-9]", text, re.MULTILINE)
+
+
+def test_a_sink_whose_port_is_taken_works_unseen(deployment: Deployment) -> None:
+    second = deployment.another("sink", "sink-2")
+    try:
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while "another sink has the partition" not in deployment.log("sink-2"):
+            assert second.poll() is None, deployment.log("sink-2")
+            assert time.monotonic() < deadline, deployment.log("sink-2")
+            time.sleep(0.1)
+        assert "nobody can ask this process for its health and metrics" in deployment.log("sink-2")
+    finally:
+        second.terminate()
+        assert second.wait(STOP_SECONDS_MAX) == 0
 
 
 def test_commands_of_the_operator(deployment: Deployment) -> None:

@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping
@@ -211,6 +212,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         call = call_of(self.path, self.headers.get("Content-Type", ""), body)
         self.server.note(user, call)
+        self.server.wait()
         try:
             result = self.server.engine.run(call)
         except EngineError as error:
@@ -290,11 +292,19 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, engine: Engine, port: int, users: Mapping[str, str], statements: Path | None) -> None:
+    def __init__(
+        self, engine: Engine, port: int, users: Mapping[str, str], statements: Path | None, delay: Path | None
+    ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.engine: Final = engine
         self.users: Final = users
         self._statements: Final = statements
+        self._delay: Final = delay
+
+    def wait(self) -> None:
+        """Take as long as a test wants every statement to."""
+        if self._delay is not None and self._delay.exists():
+            time.sleep(float(self._delay.read_text()))
 
     def note(self, user: str, call: Call) -> None:
         """Keep a statement, without an insert's data, for a test that asks who said what."""
@@ -318,6 +328,7 @@ class ClickHouseHttp:
         statements: Path | None = None,
     ) -> None:
         """`others`: further users' passwords. `statements`: a file that gets every statement as a JSON line."""
+        self._delay: Final = path.with_name(f"{path.name}-delay")
         self.path: Final = path
         self.user: Final = user
         self.password: Final = password
@@ -342,6 +353,7 @@ class ClickHouseHttp:
         """Returns when it serves."""
         self.path.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", __spec__.name, "--path", str(self.path), "--port", str(self.port)]
+        command += ["--delay", str(self._delay)]
         for user, password in self._users.items():
             command += ["--user", f"{user}:{password}"]
         if self._statements is not None:
@@ -361,6 +373,12 @@ class ClickHouseHttp:
         if not line:
             raise RuntimeError(f"the ClickHouse stand-in ended with status {self._process.wait()}")
         self.port = int(line)
+
+    def slow_down(self, seconds: float) -> None:
+        """From now on let every statement take so much longer."""
+        fresh = self._delay.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(self._delay)
 
     def stop(self) -> None:
         """In good order; harmless where it runs no longer."""
@@ -406,10 +424,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--user", action="append", metavar="NAME:PASSWORD")
     parser.add_argument("--statements", type=Path, help="a file that gets every statement as a JSON line")
+    parser.add_argument("--delay", type=Path, help="a file that may hold how many seconds each statement waits")
     options = parser.parse_args()
     users = dict(pair.partition(":")[::2] for pair in options.user or ["default:"])
     engine = Engine(options.path)
-    server = Server(engine, options.port, users, options.statements)
+    server = Server(engine, options.port, users, options.statements, options.delay)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     threading.Thread(target=_stop_when_orphaned, args=(server,), daemon=True).start()
     print(server.server_port, flush=True)

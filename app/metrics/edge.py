@@ -1,30 +1,27 @@
-"""What the ingest edge counts, for Prometheus. Labels are names from closed lists, never ids.
+"""What the ingest edge counts: requests, scans, their sizes, and how long each step took. Shared by all workers."""
 
-The workers of one port share a directory (`PROMETHEUS_MULTIPROC_DIR`, which their supervisor sets before they start,
-because prometheus_client reads it while it is imported), so that whichever answers `/metrics` speaks for all.
-"""
-
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
 
+from app.metrics.exposition import workers_text
 from events.scans import Refusal
 from ingest.receive import EdgeResult
 
-MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 STEPS: Final = ("receive", "verify", "judge", "seal", "publish", "answer")
 SECONDS_BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0)
+SCANS_BUCKETS: Final = (1, 2, 5, 10, 50, 100, 500, 1_000, 2_000, 5_000)
+BYTES_BUCKETS: Final = (256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304)
 
 
 class EdgeMetrics:
-    """Counters of requests, scans and seconds; `on_result` is the edge's hook."""
+    """Counters of requests, scans, bytes and seconds; `on_result` is the edge's hook."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, registry: CollectorRegistry) -> None:
         """`directory`: the one that the workers share."""
-        registry = CollectorRegistry()
         self._directory: Final = directory
         self._requests: Final = Counter(
             "truyvet_ingest_requests_total",
@@ -45,6 +42,18 @@ class EdgeMetrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
+        self._batch_scans: Final = Histogram(
+            "truyvet_ingest_batch_scans", "Scans in a batch that was decoded", buckets=SCANS_BUCKETS, registry=registry
+        )
+        self._batch_bytes: Final = Histogram(
+            "truyvet_ingest_batch_bytes", "Bytes of a body as sent", buckets=BYTES_BUCKETS, registry=registry
+        )
+        Gauge(
+            "truyvet_ingest_workers",
+            "Worker processes that run on the ingest port",
+            multiprocess_mode="livesum",
+            registry=registry,
+        ).set(1)
         # A label's child is looked up once: the hot path only adds.
         self._accepted: Final = self._scans.labels("accepted")
         self._duplicate: Final = self._scans.labels("duplicate")
@@ -58,19 +67,21 @@ class EdgeMetrics:
         if answer not in self._answers:
             self._answers[answer] = self._requests.labels(str(result.status), result.problem)
         self._answers[answer].inc()
+        if result.scans:
+            self._batch_scans.observe(result.scans)
+        if result.body_bytes:
+            self._batch_bytes.observe(result.body_bytes)
         if result.accepted:
             self._accepted.inc(result.accepted)
         if result.duplicate:
             self._duplicate.inc(result.duplicate)
         for reason, count in result.refused.items():
             self._refused[reason].inc(count)
-        for step, counter in self._step.items():
+        for step, histogram in self._step.items():
             seconds = getattr(result.seconds, step)
             if seconds:
-                counter.observe(seconds)
+                histogram.observe(seconds)
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes, of all workers together."""
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared, path=str(self._directory))  # type: ignore[no-untyped-call]
-        return generate_latest(shared)
+    def exposition(self, own: Iterable[Collector]) -> bytes:
+        """The text that Prometheus scrapes, of all workers together and of this one's `own` collectors."""
+        return workers_text(self._directory, own)

@@ -1,0 +1,85 @@
+"""How far log, read models and registries have come, as the watermarks say: told by trace, whoever else is down."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import redis
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from storage.control import ControlLog
+from storage.errors import StreamDown
+from storage.rebuilds import Rebuilds, RebuildStatus
+from storage.watermarks import Watermark, Watermarks, lag
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last said; None of what was never said. `control_ms`: when the newest control event was recorded."""
+
+    log: Watermark | None
+    models: Watermark | None
+    control_ms: int | None
+    rebuild_requested: bool
+    rebuild: RebuildStatus | None
+
+
+def read_progress(client: "redis.Redis") -> Progress:
+    """Ask the stream's server. Raises `StreamDown`."""
+    watermarks, rebuilds = Watermarks(client), Rebuilds(client)
+    return Progress(
+        log=watermarks.read("log"),
+        models=watermarks.read("read-models"),
+        control_ms=ControlLog(client).newest_ms(),
+        rebuild_requested=rebuilds.requested() is not None,
+        rebuild=rebuilds.status(),
+    )
+
+
+class ProgressCollector(Collector):
+    """The progress at the moment of the scrape; says nothing while the stream does not answer."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        """`client`: one that does not wait long for an answer."""
+        self._redis: Final = client
+
+    def collect(self) -> Iterable[Metric]:
+        """Watermarks, the lag between them, the registry's newest event, the rebuild."""
+        try:
+            progress = read_progress(self._redis)
+        except StreamDown:
+            return
+        if progress.control_ms is not None:
+            yield _gauge(
+                "control_newest_timestamp_seconds", "When the newest control event came", progress.control_ms / 1000
+            )
+        yield from _marks(progress.log, progress.models)
+        yield from _rebuild(progress.rebuild_requested, progress.rebuild)
+
+
+def _marks(log: Watermark | None, models: Watermark | None) -> Iterable[Metric]:
+    if log is not None:
+        yield _gauge("log_complete_timestamp_seconds", "All received by then is in the log", log.received / 1000)
+        yield _gauge("log_rows", "Scans that the log holds", log.rows)
+    if models is not None:
+        yield _gauge(
+            "read_models_complete_timestamp_seconds",
+            "All received by then is in the read models",
+            models.received / 1000,
+        )
+    if log is not None and models is not None:
+        behind = lag(models, log)
+        yield _gauge("projector_lag_rows", "Scans in the log that the read models lack", behind.rows)
+        yield _gauge("projector_lag_seconds", "How far the log is ahead of the read models", behind.seconds)
+
+
+def _rebuild(requested: bool, status: RebuildStatus | None) -> Iterable[Metric]:
+    differs = status is not None and any(not model.equal for model in status.models)
+    yield _gauge("rebuild_requested", "1 from when a rebuild is asked for until it is done", requested)
+    yield _gauge("rebuild_rows_done", "Scans that the latest rebuild has folded in", status.rows_done if status else 0)
+    yield _gauge("rebuild_differs", "1 where the latest rebuild found the read models wrong", differs)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"truyvet_{name}", text, value=value)

@@ -1,0 +1,45 @@
+"""What waits in the stream for the sink, seen from outside: for metrics and readiness, also while no sink runs."""
+
+import time
+from typing import Any, Final, cast
+
+import msgspec
+import redis
+
+from storage.errors import StreamDown
+from storage.stream import FIRST, SCANS, SINK
+
+MICROSECONDS: Final = 1_000_000
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What was acknowledged and is not known to be in the log.
+
+    `oldest_seconds`: how long the oldest of it has waited, by the server's clock; 0 where nothing waits.
+    `clock_offset_seconds`: how far this machine's clock is ahead of the server's, within the time of a round trip.
+    """
+
+    entries: int
+    bytes: int
+    oldest_seconds: float
+    clock_offset_seconds: float
+
+
+def read_waiting(client: "redis.Redis") -> Waiting:
+    """Ask the stream's server. Raises `StreamDown`."""
+    try:
+        cursor, bytes_in, bytes_out = cast(list[bytes | None], client.hmget(SINK, ["cursor", "bytes_in", "bytes_out"]))
+        oldest_after = (cursor or FIRST.encode()).decode()
+        oldest = cast(list[tuple[bytes, Any]], client.xrange(SCANS, min=f"({oldest_after}", count=1))
+        entries = client.xlen(SCANS)
+        seconds, microseconds = client.time()
+    except redis.RedisError as error:
+        raise StreamDown(type(error).__name__) from error
+    now = seconds + microseconds / MICROSECONDS
+    arrived = int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else now
+    return Waiting(
+        entries=entries if oldest else 0,
+        bytes=max(0, int(bytes_in or 0) - int(bytes_out or 0)),
+        oldest_seconds=max(0.0, now - arrived),
+        clock_offset_seconds=time.time() - now,
+    )
