@@ -55,12 +55,12 @@ class SinkLimits(msgspec.Struct, frozen=True):
     """How much one insert may hold and how long the sink waits.
 
     While the stream holds less than one full insert, inserts begin `pace_ms` apart: few and large ones cost the
-    engine least, and the traces of the last fifth of a second can wait.
+    engine least, and what came in a moment ago can wait for so long to be traced.
     """
 
     entries_max: int = 4_096
     bytes_max: int = 48_000_000
-    pace_ms: int = 200
+    pace_ms: int = 300
     idle_ms: int = 500
     lease_seconds: float = 15.0
     retry_seconds: float = 0.5

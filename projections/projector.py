@@ -38,7 +38,7 @@ class ProjectorLimits(msgspec.Struct, frozen=True):
     """
 
     rows_max: int = 1_000_000
-    pace_seconds: float = 0.3
+    pace_seconds: float = 0.5
     wait_seconds: float = 1.0
     retry_seconds: float = 0.5
 

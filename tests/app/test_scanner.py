@@ -433,8 +433,10 @@ def test_a_long_hole_is_closed_page_by_page_and_batch_by_batch(queue: ScanQueue,
     assert isinstance(scanner_of(queue, edge, tmp_path).step(), Sent)
     queue.append(scans(1))
     scanner = scanner_of(queue, edge, tmp_path, batch_scans=2)
-    while scanner.step() is not None:
-        pass
+    outcomes = []
+    while (outcome := scanner.step()) is not None:
+        outcomes.append(outcome)
+    assert {type(one) for one in outcomes} == {Sent, Resent}
     assert [target for target, _ in edge.questions] == ["/v1/sequence?after_seq=0", "/v1/sequence?after_seq=3"]
     assert [[scan.seq for scan in batch] for batch in edge.batches[2:]] == [[1, 2], [3], [5, 6], [8, 9], [10]]
 

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures a target beside its own baselines, in one run."""

@@ -1,0 +1,153 @@
+"""The system under test: the whole real service in a fresh directory of its own, on a real disk."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from app.key_file import load_or_create
+from app.ports import free_port
+from app.processes.backend import now_ms
+from app.settings import Settings
+from app.stream_client import stream_client
+from app.supervisor import Embedded
+from events.control import ControlEvent, PlaceRegistered
+from keys.enrolment import enrolled
+from keys.secrets import ServerSecrets
+from loadtests.bench.bodies import device_key
+from loadtests.bench.client import LoadFailed
+from loadtests.bench.processes import Usages, usages
+from loadtests.bench.world import World
+from storage.control import ControlLog
+from storage.stream import SINK, ScanStream
+from storage.valkey import EmbeddedValkey
+from storage.watermarks import Name, Watermarks
+
+POLL_SECONDS: Final = 0.02
+STALL_SECONDS_MAX: Final = 60.0
+"""The sink or the projector is taken to have failed when it gets no further for so long."""
+RAM_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs"})
+
+
+class System:
+    """A running service that knows the world's devices; a context manager. Nothing of it is left at the end."""
+
+    def __init__(self, directory: Path, key_file: Path, world: World, **settings: str) -> None:
+        """`key_file`: the secrets that the world's codes were issued with. `settings` override the defaults."""
+        environment = {
+            "TRUYVET_DATA_DIR": str(directory),
+            "TRUYVET_KEY_FILE": str(key_file),
+            "TRUYVET_INGEST_PORT": str(free_port()),
+            "TRUYVET_TRACE_PORT": str(free_port()),
+            "TRUYVET_VALKEY_PORT": str(free_port()),
+            "TRUYVET_LOG_LEVEL": "warning",
+        }
+        self.settings: Final = Settings.from_environment(environment | settings)
+        self.address: Final = (self.settings.ingest_host, self.settings.ingest_port)
+        self.embedded: Final = Embedded(self.settings)
+        self.redis: Final = stream_client(self.settings)
+        self._watermarks: Final = Watermarks(self.redis)
+        self._world: Final = world
+
+    def __enter__(self) -> Self:
+        _register(self.settings, self._world)
+        self.embedded.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.redis.close()
+        self.embedded.stop()
+
+    def stop(self) -> None:
+        """Stop the service, so that its store can be opened by another process."""
+        self.embedded.stop()
+
+    def usages(self) -> Usages:
+        """What every process of the service uses now, and the client, which is this process."""
+        return usages({**self.embedded.pids, "client": os.getpid()})
+
+    def rows(self, name: Name) -> int:
+        """How many scans have arrived in the log or in the read models."""
+        mark = self._watermarks.read(name)
+        return 0 if mark is None else mark.rows
+
+    def stream_bytes(self) -> int:
+        """How many bytes of entries wait for the sink."""
+        return ScanStream(self.redis, owner="").backlog()[1]
+
+    def stream_bytes_ever(self) -> int:
+        """How many bytes of entries ever came in."""
+        return int(self.redis.hget(SINK, "bytes_in") or 0)
+
+    def await_rows(self, name: Name, rows: int) -> float:
+        """The monotonic time at which the log or the read models hold so many scans. Raises `LoadFailed`."""
+        moved, reached = time.monotonic(), -1
+        while True:
+            now, found = time.monotonic(), self.rows(name)
+            if found >= rows:
+                return now
+            if found > reached:
+                moved, reached = now, found
+            if now - moved > STALL_SECONDS_MAX:
+                raise LoadFailed(f"{found} of {rows} scans are in {name}, and no more came in {STALL_SECONDS_MAX} s.")
+            time.sleep(POLL_SECONDS)
+
+
+class Directories:
+    """Fresh directories for one run, all removed at its end; a context manager."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent: Final = parent
+        self._root: Path | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._root = Path(tempfile.mkdtemp(prefix="truyvet-bench-", dir=self._parent))
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def fresh(self, name: str) -> Path:
+        """A new empty directory."""
+        assert self._root is not None
+        self._count += 1
+        directory = self._root / f"{self._count}-{name}"
+        directory.mkdir()
+        return directory
+
+
+def key_file(directory: Path) -> tuple[Path, ServerSecrets]:
+    """A new key file in the directory, and its secrets."""
+    path = directory / "keys.json"
+    return path, load_or_create(path, data_exists=False, now_ms=now_ms())
+
+
+def _register(settings: Settings, world: World) -> None:
+    """Write the devices and places down before the service starts: every worker has read them when it is ready."""
+    server = EmbeddedValkey(settings.valkey_dir, port=settings.valkey_port)
+    server.start()
+    try:
+        with contextlib.closing(stream_client(settings)) as client:
+            control = ControlLog(client)
+            control.append_all(_events(control, world))
+    finally:
+        server.stop()
+
+
+def _events(control: ControlLog, world: World) -> list[ControlEvent]:
+    events: list[ControlEvent] = []
+    for index in range(world.devices):
+        device, place = world.device(index), world.place(index)
+        if (control.next_number("device"), control.next_number("place")) != (device.number, place.number):
+            raise LoadFailed("The directory is not fresh: its registries have begun already.")
+        public = device_key(world, index).public_key().public_bytes_raw()
+        events += [PlaceRegistered(place), *enrolled(device, public, 0)]
+    return events
