@@ -230,6 +230,7 @@ class Sink:
         if load.poison:
             log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
         self._on_step("inserted")
+        self._claim()  # inserts may outlast the lease; without it the commit would be refused and all begun again
         self._stream.commit(frozen, rows=load.rows, size=load.size)
         self._log_ends = frozen.received
         self.rows_total += load.rows

@@ -30,6 +30,7 @@ class Permission(enum.StrEnum):
     PLACES_WRITE = "places:write"
     DEVICES_READ = "devices:read"
     DEVICES_WRITE = "devices:write"
+    LOG_READ = "log:read"
     CASES_READ = "cases:read"
     CASES_WRITE = "cases:write"
     TRACES = "traces"

@@ -1,6 +1,7 @@
 """An answer with its evidence: who met whom, by which rule, as the scans of one moment prove."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence, Set
 from typing import Final, Protocol
 
@@ -95,28 +96,35 @@ class Tracer:
         watermarks: ReadModels,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
+        on_step: Callable[[str, float], None] = lambda step, seconds: None,
     ) -> None:
-        """`clock` gives Unix ms, `random` that many random bytes; `caught_up` belongs to what feeds the registry."""
+        """`clock` gives Unix ms, `random` that many random bytes; `caught_up` belongs to what feeds the registry.
+
+        `on_step` is told how many seconds each step of a trace took: wait, search, answer.
+        """
         self._store: Final = store
         self._registry: Final = registry
         self._caught_up: Final = caught_up
         self._watermarks: Final = watermarks
         self._clock: Final = clock
         self._random: Final = random
+        self._on_step: Final = on_step
 
     def trace(self, question: Question) -> Answer:
         """The answer, from everything received by `as_of` and nothing later.
 
         Raises `ProblemError` (QUESTION_INVALID, SUBJECT_UNKNOWN, BEHIND), `StoreDown` and `StreamDown`.
         """
-        asked_at = self._clock()
+        asked_at, mark = self._clock(), time.perf_counter()
         self._know_registry()
         as_of = resolve(question, self._registry.case_as_of, asked_at).as_of  # a bad question is not kept waiting
         read_to = self._read_to(as_of)
         self._know_registry()
         resolved = resolve(question, self._registry.case_as_of, asked_at)
+        mark = self._lap("wait", mark)
         search = _Search(self._store, self._registry, resolved)
         links = search.links()
+        mark = self._lap("search", mark)
         answer = Answer(
             id="",
             asked_at=0,
@@ -128,12 +136,14 @@ class Tracer:
             scans_without_place=search.reading.scans_without_place,
             contacts=tuple(_answered(link) for link in links),
         )
-        return msgspec.structs.replace(
+        answer = msgspec.structs.replace(
             answer,
             id=self._random(ID_BYTES).hex(),
             asked_at=asked_at,
             fingerprint=hashlib.sha256(codec.to_json(answer)).hexdigest(),
         )
+        self._lap("answer", mark)
+        return answer
 
     def stays_of(self, subject: str, from_ms: int, to_ms: int, as_of: int | None = None) -> list[Stay]:
         """A subject's stays that touch `[from_ms, to_ms)`, whole, as of a moment (Unix ms; default: the clock).
@@ -150,6 +160,11 @@ class Tracer:
         reading = Reading(self._store, self._registry, as_of=moment, until=to_ms)
         reading.load([subject])
         return [stay for stay in reading.stays[subject] if stay.start < to_ms and stay.end > from_ms]
+
+    def _lap(self, step: str, since: float) -> float:
+        now = time.perf_counter()
+        self._on_step(step, now - since)
+        return now
 
     def _know_registry(self) -> None:
         """Wait until places, cases and revocations recorded by now are known: asking again must change nothing.

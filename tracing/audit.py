@@ -32,6 +32,7 @@ class Action(enum.StrEnum):
     TRACE_READ = "trace-read"
     STAYS_READ = "stays-read"
     PROOF_READ = "proof-read"
+    DEVICE_LOG_READ = "device-log-read"
 
 
 class AuditPage(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from events import codec, problems
 from events.problems import ProblemError
+from events.scans import SEQ_MAX
 
 PAGE_ITEMS_MAX: Final = 500
 PAGE_ITEMS_DEFAULT: Final = 100
@@ -25,6 +26,14 @@ Cursor = Annotated[
     str,
     Meta(
         max_length=CURSOR_CHARACTERS_MAX,
+        description="Where the page begins: `next` of the page before, as it is. Leave it out for the first page",
+    ),
+]
+AfterSeq = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=SEQ_MAX,
         description="Where the page begins: `next` of the page before, as it is. Leave it out for the first page",
     ),
 ]

@@ -53,6 +53,7 @@ SCANS_PROBLEMS: Final = (
     problems.KEY_REVOKED,
     problems.CONTENT_ENCODING_UNKNOWN,
     problems.BODY_TIMEOUT,
+    problems.RATE_EXCEEDED,
     problems.STREAM_DOWN,
     problems.STREAM_FULL,
 )
@@ -70,10 +71,13 @@ SCANS: Final = Operation(
     ),
     problems=SCANS_PROBLEMS,
 )
-SIGNED_HEADERS: Final = (
-    ("Content-Digest", "RFC 9530 digest (`sha-256` or `sha-512`) of the body as sent"),
+SIGNATURE_HEADERS: Final = (
     ("Signature-Input", "RFC 9421: what is covered, with `created` and `keyid`"),
     ("Signature", "RFC 9421: the Ed25519 signature under the same label"),
+)
+SIGNED_BODY_HEADERS: Final = (
+    ("Content-Digest", "RFC 9530 digest (`sha-256` or `sha-512`) of the body as sent"),
+    *SIGNATURE_HEADERS,
 )
 
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+):(\w+)\}")
@@ -170,11 +174,15 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
         parameters += schemas.parameters(operation.query)
     if operation.purpose_in_header:
         parameters.append(_purpose_parameter())
+    if operation.signed:
+        parameters += _signature_parameters(SIGNATURE_HEADERS)
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
         described["requestBody"] = _request_body(operation, schemas, ["application/json"])
-    if operation.permission is None:
+    if operation.signed:
+        described["security"] = [{DEVICE_SIGNATURE: []}]
+    elif operation.permission is None:
         described["security"] = []
     else:
         described["security"] = [{BEARER: []}]
@@ -185,16 +193,14 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
 def _scans(schemas: _Schemas) -> Json:
     described = _described(SCANS, schemas)
     described["parameters"] = [
-        {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
-        for name, text in SIGNED_HEADERS
-    ] + [
+        *_signature_parameters(SIGNED_BODY_HEADERS),
         {
             "name": "Content-Encoding",
             "in": "header",
             "required": False,
             "description": "How the body is compressed, if it is",
             "schema": {"type": "string", "enum": ["gzip", "zstd"]},
-        }
+        },
     ]
     described["requestBody"] = _request_body(SCANS, schemas, ["application/json", "application/msgpack"])
     described["security"] = [{DEVICE_SIGNATURE: []}]
@@ -266,6 +272,13 @@ def _brief(value: Any) -> Any:
             return [_brief(each) for each in value]
         case _:
             return value
+
+
+def _signature_parameters(headers: Iterable[tuple[str, str]]) -> list[Json]:
+    return [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in headers
+    ]
 
 
 def _purpose_parameter() -> Json:

@@ -25,8 +25,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `name` is its own among all, and stays: metrics and generated clients call it so. `permission` None means open to
-    everybody. `person` marks a look at a person: a purpose must be stated, in the body where there is one, else in
-    the header. `example` is one of `body`. `problems` are those beyond what the other fields imply.
+    everybody, or with `signed` to devices, by a signature that the handler checks. `person` marks a look at a person:
+    a purpose must be stated, in the body where there is one, else in the header. `example` is one of `body`.
+    `problems` are those beyond what the other fields imply.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     text: str = ""
     permission: Permission | None
+    signed: bool = False
     person: bool = False
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None

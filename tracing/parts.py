@@ -1,6 +1,7 @@
 """What the trace service is built from; everything is made by the composition root and passed in."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -9,7 +10,9 @@ from litestar.params import SkipValidation
 
 from events import codec
 from events.access import Token
+from events.readiness import Check
 from keys.secrets import ServerSecrets
+from storage.accounts import DeviceAccounts
 from storage.clickhouse import Store
 from storage.control import ControlLog
 from storage.watermarks import Watermarks
@@ -20,6 +23,9 @@ from tracing.proof import Prover
 from tracing.registrar import Registrar
 from tracing.registry import CaughtUp, Registry
 from tracing.saved import SavedTraces
+
+DEVICE_QUESTIONS_MAX: Final = 4
+"""So many devices are answered at a time: a thousand of them after an outage must leave threads to people."""
 
 
 class Parts:
@@ -34,24 +40,29 @@ class Parts:
         control: ControlLog,
         caught_up: CaughtUp,
         watermarks: Watermarks,
+        accounts: DeviceAccounts,
         secrets: ServerSecrets,
         metrics: Metrics,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
+        checks: Callable[[], Sequence[Check]],
     ) -> None:
         """`caught_up` belongs to the follower that feeds `registry`.
 
-        `clock` gives Unix ms, `random` that many random bytes.
+        `clock` gives Unix ms, `random` that many random bytes, `checks` how all is that the service needs.
         """
         self.store: Final = store
         self.registry: Final = registry
         self.tracer: Final = tracer
         self.registrar: Final = Registrar(control, caught_up)
         self.watermarks: Final = watermarks
+        self.accounts: Final = accounts
+        self.device_questions: Final = threading.BoundedSemaphore(DEVICE_QUESTIONS_MAX)
         self.prover: Final = Prover(store, registry, secrets)
         self.metrics: Final = metrics
         self.clock: Final = clock
         self.random: Final = random
+        self.checks: Final = checks
         self.audit: Final = AuditLog(store)
         self.saved: Final = SavedTraces(store)
 

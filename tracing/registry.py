@@ -128,6 +128,12 @@ class Registry:
                 self.tokens_by_sha256[sha256] = msgspec.structs.replace(token, revoked=True)
 
 
+def place_id(places: PlaceTree, number: int) -> str:
+    """The id of a place by the registry's number; `#<number>` where nobody registered it."""
+    place = places.by_number.get(number)
+    return place.id if place is not None else f"#{number}"
+
+
 class _PlaceHistory:
     """Every version of every place in the order of the control stream; a tree is named by how many it has seen."""
 

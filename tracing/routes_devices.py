@@ -178,7 +178,7 @@ def list_devices(request: Asked, parts: Given) -> Response[bytes]:
 @get("/v1/devices/{device_id:str}", opt={OPERATION: READ}, sync_to_thread=True)
 def read_device(device_id: FromPath[str], parts: Given) -> Response[bytes]:
     """One device with its keys."""
-    return reply(_detail(_device(parts, device_id), parts))
+    return reply(_detail(known_device(parts, device_id), parts))
 
 
 @post("/v1/devices", opt={OPERATION: ENROL}, sync_to_thread=True)
@@ -208,7 +208,7 @@ def rotate_key(request: Asked, device_id: FromPath[str], body: RawBody, parts: G
     asked = decode_body(body, request.headers.get("content-type", ""), KeyRequest)
     _require_trustworthy(asked.public)
     with parts.registrar.lock:
-        device = _device(parts, device_id)
+        device = known_device(parts, device_id)
         _require_own(asked.public, device_id, parts)
         keys = parts.registry.keyring.keys_of(device_id)
         try:
@@ -230,7 +230,7 @@ def revoke_key(
 ) -> Response[bytes]:
     """Append the revocation."""
     asked = decode_body(body, request.headers.get("content-type", ""), RevocationRequest)
-    device = _device(parts, device_id)
+    device = known_device(parts, device_id)
     key = parts.registry.keyring.key(f"{device_id}.{number}")
     if key is None:
         raise ProblemError(problems.NOT_FOUND.problem("The device has no key of this number."))
@@ -238,7 +238,7 @@ def revoke_key(
     return reply(_detail(device, parts))
 
 
-def _device(parts: Parts, device_id: FromPath[str]) -> Device:
+def known_device(parts: Parts, device_id: str) -> Device:
     """The device of an id. Raises NOT_FOUND as `ProblemError`."""
     device = parts.registry.keyring.device(device_id)
     if device is None:

@@ -1,5 +1,6 @@
 """For supervisors and load balancers: alive, ready, and the counters."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -7,6 +8,8 @@ from litestar import Response, get
 
 from events import problems
 from events.problems import ProblemError
+from events.readiness import Check, Readiness, status_of, unready
+from storage.watermarks import lag
 from tracing.metrics import MEDIA_TYPE
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Given, Parts, reply
@@ -18,13 +21,12 @@ class Alive(msgspec.Struct, frozen=True):
     status: str = "alive"
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Stream and store answer. The read models lack `lag_rows` scans of the log, which is `lag_seconds` ahead of them.
+class Ready(Readiness, frozen=True, kw_only=True):
+    """Traces can be asked. The read models lack `lag_rows` scans of the log, which is `lag_seconds` ahead of them.
 
     `log_age_seconds`: how long ago the sink last said up to when the log is complete.
     """
 
-    status: str = "ready"
     lag_rows: int
     lag_seconds: float
     log_age_seconds: float
@@ -62,8 +64,12 @@ def alive() -> Response[bytes]:
 
 @get("/readyz", opt={OPERATION: READY}, sync_to_thread=True)
 def ready(parts: Given) -> Response[bytes]:
-    """Ask stream and store for themselves."""
-    return reply(readiness(parts))
+    """Ask all that the service needs for itself."""
+    checks = parts.checks()
+    problem = unready(checks)
+    if problem is not None:
+        raise ProblemError(problem)
+    return reply(readiness(parts, checks))
 
 
 @get("/metrics", opt={OPERATION: COUNTERS}, sync_to_thread=True)
@@ -72,21 +78,21 @@ def counters(parts: Given) -> Response[bytes]:
     return Response(parts.metrics.exposition(), headers={"Content-Type": MEDIA_TYPE})
 
 
-def readiness(parts: Parts) -> Ready:
+def readiness(parts: Parts, checks: Sequence[Check]) -> Ready:
     """How far the read models are behind.
 
-    Raises `StreamDown`, STORE_DOWN as `ProblemError`, or BEHIND where sink or projector have said nothing yet.
+    Raises `StreamDown`, or BEHIND as `ProblemError` where sink or projector have said nothing yet.
     """
     log = parts.watermarks.read("log")
     models = parts.watermarks.read("read-models")
-    if not parts.store.ping():
-        raise ProblemError(problems.STORE_DOWN.problem())
     if log is None or models is None:
         waiting = "sink" if log is None else "projector"
         raise ProblemError(problems.BEHIND.problem(f"The {waiting} has not said yet up to when it has read."))
-    rows = max(log.rows - models.rows, 0)
+    behind = lag(models, log)
     return Ready(
-        lag_rows=rows,
-        lag_seconds=max(log.received - models.received, 0) / 1000 if rows else 0.0,
+        status=status_of(checks),
+        checks=checks,
+        lag_rows=behind.rows,
+        lag_seconds=behind.seconds,
         log_age_seconds=max(parts.clock() - log.received, 0) / 1000,
     )

@@ -93,11 +93,13 @@ def ask_trace(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
     purpose = purpose_of(asked.purpose, pointer="/purpose")
     began = time.perf_counter()
     answer = parts.tracer.trace(asked)
-    parts.metrics.trace_seconds.observe(time.perf_counter() - began)
+    answered = time.perf_counter()
+    parts.metrics.trace_seconds.observe(answered - began)
     text = codec.to_json(answer)
     parts.audit.write(parts.clock(), request.auth, Action.TRACE_ASKED, answer.id, purpose)
     trace = SavedTrace(id=answer.id, asked_at=answer.asked_at, actor=request.auth.name, fingerprint=answer.fingerprint)
     parts.saved.save(trace, question=codec.to_json(answer.question), answer=text)
+    parts.metrics.on_step("record", time.perf_counter() - answered)
     return Response(text, media_type="application/json")
 
 

@@ -4,6 +4,7 @@
 //   scan.mjs in 'TV1.…'     somebody enters; the text is what the camera read from their code
 //   scan.mjs out 'TV1.…'    somebody leaves (at a checkpoint: pass)
 //   scan.mjs                sends what still waits; run it from time to time, after an outage for instance
+//   scan.mjs missing        prints which of this device's seqs the server lacks
 //
 // Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
 // answered for it, so neither a dead network nor a power cut loses one. Run one at a time for a queue. Exit status:
@@ -16,6 +17,7 @@ const env = process.env;
 const keyFile = env.SCANNER_KEY ?? 'device.pem'; // the private key; it never leaves the device
 const keyid = env.SCANNER_KEYID; // what the enrolment printed, such as gate-1.1
 const url = env.SCANNER_URL ?? 'http://127.0.0.1:8470';
+const logUrl = env.SCANNER_LOG_URL ?? url; // beside `truyvet up`: http://127.0.0.1:8471
 const queue = env.SCANNER_QUEUE ?? 'scanner-queue'; // never delete it: a seq used twice is a scan lost
 const BATCH_SCANS = 1000;
 
@@ -71,13 +73,28 @@ function signedHeaders(body, privateKey) {
     'content-encoding': 'gzip',
     'content-digest': `sha-256=:${createHash('sha256').update(body).digest('base64')}:`,
   };
-  const covered = { '@method': 'POST', '@path': '/v1/scans', ...headers };
+  return { ...headers, ...signatureOf({ '@method': 'POST', '@path': '/v1/scans', ...headers }, privateKey) };
+}
+
+/** The two headers of a signature over these components and their values. */
+function signatureOf(covered, privateKey) {
   const names = Object.keys(covered).map((name) => `"${name}"`).join(' ');
   const params = `(${names});created=${Math.floor(Date.now() / 1000)};keyid="${keyid}"`;
   const signed = Object.entries({ ...covered, '@signature-params': params });
   const base = signed.map(([name, value]) => `"${name}": ${value}`).join('\n');
   const signature = sign(null, Buffer.from(base), privateKey).toString('base64');
-  return { ...headers, 'signature-input': `sig=${params}`, signature: `sig=:${signature}:` };
+  return { 'signature-input': `sig=${params}`, signature: `sig=:${signature}:` };
+}
+
+/** Signed like a batch, without a body: only the device itself learns this. {"missing":[{"first":4,"last":7}],…} asks for
+ * scans 4 to 7; whoever keeps scans for a while after their receipt can send exactly those again. */
+async function printMissing(privateKey) {
+  const headers = signatureOf({ '@method': 'GET', '@path': '/v1/sequence' }, privateKey);
+  const { ok, text } = await fetch(`${logUrl}/v1/sequence`, { headers, signal: AbortSignal.timeout(30_000) })
+    .then(async (answer) => ({ ok: answer.ok, text: await answer.text() }))
+    .catch((error) => ({ ok: false, text: error.message }));
+  if (!ok) end(75, `Ask again later: ${text}`);
+  console.log(text);
 }
 
 /** Sends the oldest scans; returns the exit status for a failure, or null. */
@@ -105,6 +122,10 @@ async function send(files, privateKey) {
 if (!keyid) end(64, 'Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1. Nothing was kept.');
 fs.mkdirSync(queue, { recursive: true });
 const [kind, code] = process.argv.slice(2);
+if (kind === 'missing') {
+  await printMissing(readKey());
+  process.exit();
+}
 if (kind) writeDown(kind, code);
 const privateKey = readKey();
 const waiting = () => fs.readdirSync(queue).filter((name) => name.endsWith('.scan')).sort();

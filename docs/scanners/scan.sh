@@ -4,6 +4,7 @@
 #   scan.sh in 'TV1.…'     somebody enters; the text is what the camera read from their code
 #   scan.sh out 'TV1.…'    somebody leaves (at a checkpoint: pass)
 #   scan.sh                sends what still waits; run it from time to time, after an outage for instance
+#   scan.sh missing        prints which of this device's seqs the server lacks
 #
 # Every scan is written down first and sent then, with all that still waits. It is forgotten when the server has
 # answered for it, so neither a dead network nor a power cut loses one. Exit status: 0 sent, 75 kept for later,
@@ -14,6 +15,7 @@ shopt -s nullglob
 key=${SCANNER_KEY:-device.pem}                          # the private key; it never leaves the device
 keyid=${SCANNER_KEYID:-}                                # what the enrolment printed, such as gate-1.1
 url=${SCANNER_URL:-http://127.0.0.1:8470}
+log_url=${SCANNER_LOG_URL:-$url}                        # beside `truyvet up`: http://127.0.0.1:8471
 queue=${SCANNER_QUEUE:-scanner-queue}                   # never delete it: a seq used twice is a scan lost
 
 [[ $keyid ]] || { echo "Set SCANNER_KEYID to what the enrolment printed, such as gate-1.1. Nothing was kept." >&2; exit 64; }
@@ -22,6 +24,20 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 exec 9>"$queue/lock"
 if command -v flock >/dev/null; then flock 9; fi        # two scans at once wait for each other
+
+sign() { openssl pkeyutl -sign -rawin -inkey "$key" -in "$work/base" | openssl base64 -A; }
+
+# Signed like a batch, without a body: only the device itself learns this. {"missing":[{"first":4,"last":7}],…} asks for
+# scans 4 to 7; whoever keeps scans for a while after their receipt can send exactly those again.
+missing() {
+  local params signature
+  params="(\"@method\" \"@path\");created=$EPOCHSECONDS;keyid=\"$keyid\""
+  printf '"@method": GET\n"@path": /v1/sequence\n"@signature-params": %s' "$params" >"$work/base"
+  signature=$(sign)
+  curl --silent --show-error --fail-with-body --max-time 30 --header "Signature-Input: sig=$params" \
+    --header "Signature: sig=:$signature:" "$log_url/v1/sequence" || { echo "Ask again later." >&2; exit 75; }
+  echo
+}
 
 write_down() {  # kind, code
   [[ $1 =~ ^(in|out|pass)$ && $2 =~ ^[A-Za-z0-9._-]{1,512}$ ]] || { echo "Not a scan; nothing was kept." >&2; exit 64; }
@@ -80,7 +96,7 @@ send() {  # files of scans, oldest first
   printf '%s\n' '"@method": POST' '"@path": /v1/scans' '"content-type": application/json' \
     "\"content-digest\": $digest" >"$work/base"
   printf '"@signature-params": %s' "$params" >>"$work/base"
-  signature=$(openssl pkeyutl -sign -rawin -inkey "$key" -in "$work/base" | openssl base64 -A)
+  signature=$(sign)
 
   attempted=$(number attempted)
   last=${!#}
@@ -100,6 +116,7 @@ send() {  # files of scans, oldest first
   esac
 }
 
+if [[ ${1:-} == missing ]]; then missing; exit; fi
 if (($#)); then write_down "$1" "${2:-}"; fi
 while waiting=("$queue"/*.scan) && ((${#waiting[@]})); do
   send "${waiting[@]:0:1000}"

@@ -12,9 +12,10 @@ import pytest
 import redis
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from events.scans import KIND_NUMBER, Kind
+from events.scans import KIND_NUMBER, Kind, Scan
 from tests.docs import edge
 from tests.ingest.scene import AN, HOUR, Scene, person_code, private_key
+from tests.journey.driver import System
 
 SCANNERS = Path(__file__).parents[2] / "docs" / "scanners"
 BINH = bytes(range(16, 32))
@@ -194,3 +195,30 @@ def test_a_missing_key_file_loses_no_scan(scanner: Scanner) -> None:
     assert refused.returncode == 1
     assert "nowhere.pem" in refused.stderr
     assert scanner.waiting() == 1
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole service: it takes the log to say what is missing in it."""
+    with System(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+def test_a_device_asks_what_is_missing(scanner: Scanner, system: System) -> None:
+    now = time.time_ns() // 1_000_000
+    device = system.scanner(f"gate-{scanner.script.suffix[1:]}")
+    code = system.code(AN, now - HOUR, now + HOUR)
+    system.client.post(*device.request([Scan(seq, now, Kind.IN, code=code) for seq in (2, 3, 6)]))
+    pem = device.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    Path(scanner.environment["SCANNER_KEY"]).write_bytes(pem)
+    scanner.environment |= {"SCANNER_KEYID": f"{device.device.id}.1", "SCANNER_LOG_URL": system.settings.api}
+    told = scanner.run("missing")
+    assert told.returncode == 0, told.stderr
+    answer = json.loads(told.stdout)
+    assert answer["missing"] == [{"first": 1, "last": 1}, {"first": 4, "last": 5}]
+    assert (answer["next_seq"], answer["seen_to"]) == (1, 6)
+    assert scanner.waiting() == 0
+    scanner.environment["SCANNER_KEYID"] = "nobody.1"
+    refused = scanner.run("missing")
+    assert refused.returncode == 75
+    assert "key-unknown" in refused.stdout + refused.stderr

@@ -29,8 +29,10 @@ from keys import enrolment, http_signatures
 from keys.codes import CodeOpener, issue_person_code
 from keys.secrets import ServerSecrets, new_secrets
 from projections.projector import Projector, ProjectorLimits
+from storage.accounts import DeviceAccounts
 from storage.clickhouse import Store
 from storage.control import ControlFollower, ControlLog
+from storage.health import reader_checks, store_checks, stream_checks
 from storage.rebuilds import Rebuilds
 from storage.stream import SCANS, ScanStream
 from storage.watermarks import Watermarks
@@ -86,10 +88,16 @@ class Desk:
             control=self.control,
             caught_up=self.follower.catch_up,
             watermarks=self.watermarks,
+            accounts=DeviceAccounts(client),
             secrets=self.secrets,
             metrics=Metrics(),
             clock=now_ms,
             random=os.urandom,
+            checks=lambda: [
+                *stream_checks(client, vital=False),
+                *reader_checks(self.watermarks, now_ms()),
+                *store_checks(store),
+            ],
         )
         self.app: Litestar = trace_service(self.parts)
         self._http: TestClient[Litestar] = TestClient(self.app)

@@ -106,7 +106,15 @@ def test_path_parameters_are_declared() -> None:
 
 def test_what_looks_at_a_person_asks_for_a_purpose_and_may_refuse_for_want_of_it() -> None:
     person = {route.opt[OPERATION].name for route in ALL_ROUTES if route.opt[OPERATION].person}
-    assert person == {"confirm_case", "read_case", "ask_trace", "read_trace", "list_stays", "prove_scan"}
+    assert person == {
+        "confirm_case",
+        "read_case",
+        "ask_trace",
+        "read_trace",
+        "list_stays",
+        "prove_scan",
+        "read_device_log",
+    }
     for _, _, operation in operations():
         examples = operation["responses"].get("422", {}).get("content", {}).get(PROBLEM_MEDIA_TYPE, {})
         assert ("purpose-missing" in examples.get("examples", {})) == (operation["operationId"] in person)
@@ -127,10 +135,21 @@ def test_examples_of_bodies_have_the_form_of_their_schemas() -> None:
 def test_the_scan_endpoint_is_in_both_forms_with_all_that_can_go_wrong() -> None:
     operation = DOCUMENT["paths"]["/v1/scans"]["post"]
     assert set(operation["requestBody"]["content"]) == {"application/json", "application/msgpack"}
-    assert {"200", "202", "400", "401", "403", "408", "413", "415", "422", "500", "503"} == set(operation["responses"])
+    assert {"200", "202", "400", "401", "403", "408", "413", "415", "422", "429", "500", "503"} == set(
+        operation["responses"]
+    )
     example = operation["requestBody"]["content"]["application/json"]["example"]
     assert msgspec.convert(example, ScanBatch) == SCANS.example
     assert "Retry-After" in operation["responses"]["503"]["headers"]
+
+
+def test_what_a_device_signs_is_said_to_be_signed() -> None:
+    operation = DOCUMENT["paths"]["/v1/sequence"]["get"]
+    assert operation["security"] == [{"deviceSignature": []}]
+    assert "x-roles" not in operation
+    headers = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
+    assert headers == {"Signature-Input", "Signature"}
+    assert {"200", "400", "401", "403", "422", "500", "503"} == set(operation["responses"])
 
 
 def test_descriptions_keep_no_indentation_of_the_source() -> None:

@@ -512,8 +512,11 @@ class TestHealth:
         def down(name: str) -> None:
             raise StreamDown(name)
 
-        monkeypatch.setattr(desk.store, "ping", lambda: False)
-        assert is_problem(desk.ask("GET", "/readyz", role=None), problems.STORE_DOWN)
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.store, "ping", lambda: False)
+            answer = desk.ask("GET", "/readyz", role=None)
+            assert is_problem(answer, problems.STORE_DOWN)
+            assert [check["name"] for check in answer.json()["checks"] if not check["ok"]] == ["store"]
         monkeypatch.setattr(desk.watermarks, "read", down)
         assert is_problem(desk.ask("GET", "/readyz", role=None), problems.STREAM_DOWN)
         assert desk.ask("GET", "/healthz", role=None).status_code == 200
