@@ -16,7 +16,11 @@ RUNS_MAX: Final = 256
 """A device with more runs is remembered more coarsely: the two nearest are taken for one. It may then be looked up
 needlessly, never forgotten."""
 
-_BEFORE: Final = "SELECT device, min(seq), max(seq) FROM log WHERE received <= fromUnixTimestamp64Milli({upto:Int64}) GROUP BY device"
+_BEFORE: Final = (
+    "SELECT device, min(seq), max(seq) FROM log"
+    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64})"
+    " GROUP BY device"
+)
 # The sink gives deliveries that may hold the same scan different times: what one device sent in one ms is distinct.
 _BATCHES: Final = (
     "SELECT device, min(seq), max(seq), count() FROM log"

@@ -1,7 +1,6 @@
 """Real servers for the tests: one Valkey and one ClickHouse engine a session, a clean slate for each test."""
 
 import itertools
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import redis
 
 from app.open_files import allow_open_files
+from app.ports import free_port
 from storage.clickhouse import Store, migrate
 from storage.valkey import EmbeddedValkey
 from tests.support.clickhouse_http import ClickHouseHttp
@@ -34,14 +34,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, text in report.user_properties:
             if name == REMARK:
                 terminalreporter.write_line(str(text))
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

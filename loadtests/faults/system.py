@@ -55,20 +55,20 @@ class System:
         self._hasty: Final = hasty
         self._loop: Final = loop
         self._links: Final = {name: Link() for name in LINKS[mode]}
-        self._valkey: Final = EmbeddedValkey(directory / "valkey", port=free_port())
+        self._valkey: Final = EmbeddedValkey(directory / "valkey", port=unused_port())
         self._clickhouse: Final = ClickHouseHttp(directory / "clickhouse-server") if mode == "server" else None
         if self._clickhouse is not None:
-            self._clickhouse.port = free_port()
-        self._read_port: Final = 0 if mode == "server" else free_port()
+            self._clickhouse.port = unused_port()
+        self._read_port: Final = 0 if mode == "server" else unused_port()
         self._parts: Final[dict[str, Part]] = {}
         self._down: Final[dict[str, float]] = {}
         self.settings: Final = Settings.from_environment(
             {
                 "TRUYVET_DATA_DIR": str(directory),
                 "TRUYVET_REDIS_URL": self._valkey.url,
-                "TRUYVET_INGEST_PORT": str(free_port()),
+                "TRUYVET_INGEST_PORT": str(unused_port()),
                 "TRUYVET_INGEST_WORKERS": str(sum(name.startswith("ingest") for name in PROCESSES[mode])),
-                "TRUYVET_TRACE_PORT": str(free_port()),
+                "TRUYVET_TRACE_PORT": str(unused_port()),
                 "TRUYVET_DEVICE_REQUESTS_PER_SECOND": "1000",
                 "TRUYVET_LOG_LEVEL": "warning",
             }
@@ -172,8 +172,8 @@ class System:
         role = "ingest" if name.startswith("ingest") else name
         environment = self.settings.process_environment() | {
             METRICS_VARIABLE: str(self.settings.prometheus_dir),
-            "TRUYVET_SINK_PORT": str(free_port()),
-            "TRUYVET_PROJECT_PORT": str(free_port()),
+            "TRUYVET_SINK_PORT": str(unused_port()),
+            "TRUYVET_PROJECT_PORT": str(unused_port()),
             "TRUYVET_REDIS_URL": f"redis://{LOOPBACK}:{self._links[f'{role}-valkey'].port}/0",
         }
         if f"{role}-clickhouse" in self._links and self._clickhouse is not None:
@@ -183,7 +183,7 @@ class System:
         return Task(name, ARGUMENTS[name], environment, self.directory / "orders", read_port, self._hasty)
 
 
-def free_port() -> int:
+def unused_port() -> int:
     """A loopback port that nobody has."""
     while True:
         port = random.choice(PORTS)

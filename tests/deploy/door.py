@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import free_port
+from app.ports import free_port
 from tests.deploy.compose import ROOT
 
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

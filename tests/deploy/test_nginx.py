@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.ports import free_port
 from events import codec
 from events.problems import CATALOGUE, PROBLEM_TYPE_BASE, Problem
-from tests.conftest import free_port
 from tests.deploy.door import NGINX, Door
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed here (Debian: apt-get install nginx)")

@@ -21,12 +21,12 @@ import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.key_file import load
+from app.ports import free_port
 from events import codec
 from events.scans import SEQUENCE_PATH, Kind, Scan, ScanBatch
 from keys.codes import issue_person_code
 from keys.http_signatures import sign_question, sign_request
 from storage.valkey import server_binary
-from tests.conftest import free_port
 from tests.deploy import compose, grants
 from tests.deploy.door import NGINX, Door
 from tests.support.clickhouse_http import ClickHouseHttp

@@ -14,6 +14,7 @@ import redis
 import redis.asyncio
 import uvicorn
 
+from app.ports import free_port
 from events import codec, problems
 from events.control import DeviceKeyRevoked, PlaceRegistered
 from events.places import Place
@@ -26,7 +27,6 @@ from keys.codes import CodeOpener
 from keys.http_signatures import content_digest
 from storage.stream import SCANS, Publisher
 from storage.valkey import EmbeddedValkey
-from tests.conftest import free_port
 from tests.ingest.scene import (
     AN,
     CITIZEN,

@@ -13,6 +13,7 @@ import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.key_file import load
+from app.ports import free_port
 from app.settings import Settings
 from app.supervisor import Embedded
 from events import codec
@@ -26,7 +27,6 @@ from keys.http_signatures import sign_request
 from keys.secrets import ServerSecrets
 from storage.control import ControlLog
 from storage.watermarks import Watermarks
-from tests.conftest import free_port
 
 DAY_MS: Final = 86_400_000
 REQUEST_SECONDS_MAX: Final = 60

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from app.ports import free_port
 from app.settings import Settings
 from app.supervisor import Embedded
 from events.places import Category
@@ -34,7 +35,6 @@ from loadtests.delivery import (
 )
 from loadtests.ledger import Attested, Ledger, Ledgers
 from loadtests.reconcile import Wrong
-from tests.conftest import free_port
 
 PLACE = "load-door-1"
 WAIT_SECONDS = 60.0

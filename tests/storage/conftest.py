@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from app.ports import free_port
 from storage.valkey import SERVER_OPTIONS, EmbeddedValkey
-from tests.conftest import free_port
 
 START_ATTEMPTS_MAX = 200
 POLL_SECONDS = 0.05

