@@ -88,7 +88,7 @@ class Publisher:
             await self._send(batch)
 
     def _taken(self) -> list[Call]:
-        """What the next call takes. A batch nobody waits for any more is left out: its sender was told to come again."""
+        """What the next call takes. A batch nobody waits for is left out: its sender was told to come again."""
         batch: list[Call] = []
         size = 0
         while self._waiting and len(batch) < CALL_BATCHES_MAX and size < CALL_BYTES_MAX:
