@@ -28,7 +28,7 @@ load: $(VENV)/.installed ## Load a service with Locust, then audit that no scan 
 		$(if $(CODES),--codes "$(CODES)")
 
 bench-ingest: $(VENV)/.installed ## Measure what this machine takes, beside its baselines: SECONDS= WORKERS= OUT= DIR=
-	@$(BIN)/python -m loadtests.bench --seconds $(or $(SECONDS),45) --workers $(or $(WORKERS),1) \
+	@$(BIN)/python -m loadtests.bench --seconds $(or $(SECONDS),60) --workers $(or $(WORKERS),1) \
 		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
 
 faults: $(VENV)/.installed ## Kill and cut off every process under load, check after each round: SEED= ROUNDS= FROM= REPORT=

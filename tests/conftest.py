@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from tests.support.clickhouse_http import ClickHouseHttp
 _databases = itertools.count(1)
 REMARK = "remark"
 """The name of a property that a test records to have it printed at the end of the run."""
+LONG: Final = ("tests/journey/", "tests/loadtests/", "tests/hostile/")
 
 
 def pytest_configure() -> None:
@@ -25,7 +27,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no worker is left with one at the end."""
-    items.sort(key=lambda item: "tests/journey/" not in item.nodeid)
+    items.sort(key=lambda item: not any(folder in item.nodeid for folder in LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
