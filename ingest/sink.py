@@ -137,6 +137,7 @@ class Sink:
         self._reader: Final = concurrent.futures.ThreadPoolExecutor(1, "sink-reader")
         self._evidence: Final = concurrent.futures.ThreadPoolExecutor(1, "sink-evidence")
         self._ahead: tuple[str, concurrent.futures.Future[list[tuple[str, bytes]]]] | None = None
+        self._laid = False
         self.rows_total = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -145,7 +146,8 @@ class Sink:
         while not stop.is_set():
             began = time.monotonic()
             try:
-                if self.step() and not self._ahead:
+                self.step()
+                if self._laid and not self._ahead:
                     stop.wait(max(0.0, began + self._limits.pace_ms / 1000 - time.monotonic()))
                 patience.over()
             except NotTheOwner as error:
@@ -161,6 +163,7 @@ class Sink:
     def step(self) -> int:
         """One round. Returns how many scans went into the log. Raises `StoreDown`, `StreamDown`, `NotTheOwner`."""
         self._on_step("began")
+        self._laid = False
         self._claim()
         state = self._stream.state()
         self.rows_total = state.rows
@@ -232,7 +235,7 @@ class Sink:
         self._on_step("inserted")
         self._claim()  # inserts may outlast the lease; without it the commit would be refused and all begun again
         self._stream.commit(frozen, rows=load.rows, size=load.size)
-        self._log_ends = frozen.received
+        self._log_ends, self._laid = frozen.received, True
         self.rows_total += load.rows
         self._on_step("committed")
         self._stream.trim(frozen.last)

@@ -5,6 +5,7 @@ more than to project it, and nearly always the answer is no: scanners count on. 
 device, which runs of seqs have passed, and looks up only the devices of which a batch touches one of them.
 """
 
+import collections
 from bisect import bisect_left
 from typing import Final
 
@@ -16,30 +17,31 @@ RUNS_MAX: Final = 256
 """A device with more runs is remembered more coarsely: the two nearest are taken for one. It may then be looked up
 needlessly, never forgotten."""
 
+DEVICES_MAX: Final = 50_000
+"""So many devices are remembered, those that sent last; of the others the log is asked again."""
+LOOKUPS_MAX: Final = 2_000
+"""So many devices are named in one statement, which travels in a URL. Where a span has more that are unknown or
+doubtful, all its scans are looked up."""
+
 _BEFORE: Final = (
     "SELECT device, min(seq), max(seq) FROM log"
-    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64})"
+    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64}) AND device IN {devices:Array(UInt32)}"
     " GROUP BY device"
 )
 # The sink gives deliveries that may hold the same scan different times: what one device sent in one ms is distinct.
 _BATCHES: Final = (
-    "SELECT device, min(seq), max(seq), count() FROM log"
+    "SELECT device, groupArray(low), groupArray(high), sum(scans) FROM ("
+    " SELECT device, min(seq) AS low, max(seq) AS high, count() AS scans FROM log"
     " WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
     " GROUP BY device, received"
+    ") GROUP BY device"
 )
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """What one device sent in one ms: all its seqs lie between `low` and `high`."""
-
-    device: int
-    low: int
-    high: int
-    rows: int
 
 
 class Runs:
     """Disjoint inclusive runs of seqs, sorted."""
+
+    __slots__ = ("_highs", "_lows")
 
     def __init__(self) -> None:
         self._lows: Final[list[int]] = []
@@ -73,46 +75,65 @@ class Runs:
 
 
 class Span(msgspec.Struct, frozen=True):
-    """What the log received in `(after, upto]` (ms); of `doubtful` devices some seqs may have been received before."""
+    """What the log received in `(after, upto]` (ms): `rows` deliveries, in batches of `low` to `high` by device.
+
+    Of `doubtful` devices some seqs may have been received before; `any_doubtful` says it of every device.
+    """
 
     after: int
     upto: int
-    batches: list[Batch]
+    rows: int
+    batches: dict[int, list[tuple[int, int]]]
     doubtful: list[int]
-
-    @property
-    def rows(self) -> int:
-        """How many deliveries."""
-        return sum(batch.rows for batch in self.batches)
+    any_doubtful: bool
 
 
 class Deliveries:
     """What has passed, by device. Spans are asked for in their order, each once the one before was taken in."""
 
-    def __init__(self, store: Store, *, upto: int) -> None:
-        """Starts with what the log received at or before `upto` (ms), coarsely: one run a device."""
+    def __init__(self, store: Store) -> None:
         self._store: Final = store
-        self._seen: Final[dict[int, Runs]] = {}
-        for device, low, high in store.rows(_BEFORE, {"upto": upto}):
-            self._runs(device).add(low, high)
+        self._seen: Final[collections.OrderedDict[int, Runs]] = collections.OrderedDict()
+        """The one that sent longest ago first."""
 
     def span(self, after: int, upto: int) -> Span:
         """Read which batches the log received in `(after, upto]` (ms), and which devices are doubtful."""
-        batches = [Batch(*row) for row in self._store.rows(_BATCHES, {"after": after, "upto": upto})]
-        fresh: dict[int, Runs] = {}
-        doubtful = set()
-        for batch in batches:
-            device, low, high = batch.device, batch.low, batch.high
-            within = fresh.setdefault(device, Runs())
-            if within.touches(low, high) or (device in self._seen and self._seen[device].touches(low, high)):
-                doubtful.add(device)
-            within.add(low, high)
-        return Span(after, upto, batches, sorted(doubtful))
+        answer = self._store.rows(_BATCHES, {"after": after, "upto": upto})
+        batches = {device: list(zip(lows, highs, strict=True)) for device, lows, highs, _ in answer}
+        rows = sum(scans for _, _, _, scans in answer)
+        unknown = [device for device in batches if device not in self._seen]
+        if len(unknown) > LOOKUPS_MAX:
+            return Span(after, upto, rows, batches, [], True)
+        self._look_up(unknown, after)
+        doubtful = sorted(device for device, sent in batches.items() if self._doubtful(device, sent))
+        if len(doubtful) > LOOKUPS_MAX:
+            return Span(after, upto, rows, batches, [], True)
+        return Span(after, upto, rows, batches, doubtful, False)
 
     def take(self, span: Span) -> None:
         """The span is projected: from now on its seqs have passed."""
-        for batch in span.batches:
-            self._runs(batch.device).add(batch.low, batch.high)
+        for device, sent in span.batches.items():
+            runs = self._seen.get(device)
+            if runs is not None:
+                self._seen.move_to_end(device)
+                for low, high in sent:
+                    runs.add(low, high)
+        while len(self._seen) > DEVICES_MAX:
+            self._seen.popitem(last=False)
 
-    def _runs(self, device: int) -> Runs:
-        return self._seen.setdefault(device, Runs())
+    def _look_up(self, devices: list[int], upto: int) -> None:
+        """Begin to remember devices, coarsely: one run from the lowest seq that the log has to the highest."""
+        if not devices:
+            return
+        for device in devices:
+            self._seen[device] = Runs()
+        for device, low, high in self._store.rows(_BEFORE, {"devices": devices, "upto": upto}):
+            self._seen[device].add(low, high)
+
+    def _doubtful(self, device: int, sent: list[tuple[int, int]]) -> bool:
+        before, within = self._seen[device], Runs()
+        for low, high in sent:
+            if before.touches(low, high) or within.touches(low, high):
+                return True
+            within.add(low, high)
+        return False

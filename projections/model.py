@@ -12,26 +12,29 @@ from projections.deliveries import Span
 from storage.clickhouse import Store
 
 REBUILD_SUFFIX: Final = "_rebuild"
-PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0}
-"""Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default."""
+PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_deduplicate": 0}
+"""Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default. And
+equal blocks must not be dropped: that is for the table's key to do."""
 
 _SPAN: Final = (
     "received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
 )
-_ALL: Final = f"FROM log WHERE {_SPAN}"
-_SURE: Final = f"{_ALL} AND device NOT IN {{doubtful:Array(UInt32)}}"
 _DOUBTFUL: Final = f"{_SPAN} AND device IN {{doubtful:Array(UInt32)}}"
+_SURE: Final = f"{_SPAN} AND device NOT IN {{doubtful:Array(UInt32)}}"
 
-# Of several deliveries of one (device, seq) the one received first counts. Within the span that is the lowest
-# `received`; against everything before it, the log is asked by its own key.
-_FIRST: Final = f"""
+
+def _first(fresh: str) -> str:
+    """Of several deliveries of one (device, seq) the one received first counts: within the rows that are `fresh` the
+    lowest `received`, and against everything before the span the log is asked by its own key.
+    """
+    return f"""
 FROM (
-    SELECT * FROM log WHERE {_DOUBTFUL} ORDER BY received LIMIT 1 BY device, seq
+    SELECT * FROM log WHERE {fresh} ORDER BY received LIMIT 1 BY device, seq
 ) AS fresh
 LEFT ANTI JOIN (
     SELECT device, seq FROM log
     WHERE received <= fromUnixTimestamp64Milli({{after:Int64}})
-      AND (device, seq) IN (SELECT device, seq FROM log WHERE {_DOUBTFUL})
+      AND (device, seq) IN (SELECT device, seq FROM log WHERE {fresh})
 ) AS earlier USING (device, seq)
 """
 
@@ -52,11 +55,10 @@ class ReadModel(msgspec.Struct, frozen=True):
     def project(self, store: Store, table: str, span: Span) -> None:
         """Fold the first deliveries of a span into `table`. Raises `StoreDown`."""
         names, expressions = ", ".join(self.columns), ", ".join(self.columns.values())
-        for rows in (_SURE, _FIRST) if span.doubtful else (_ALL,):
+        bounds = {"after": span.after, "upto": span.upto}
+        for rows, values in _first_deliveries(span):
             store.command(
-                f"INSERT INTO {table} ({names}) SELECT {expressions} {rows}",
-                {"after": span.after, "upto": span.upto, "doubtful": span.doubtful},
-                PROJECT_SETTINGS,
+                f"INSERT INTO {table} ({names}) SELECT {expressions} {rows}", bounds | values, PROJECT_SETTINGS
             )
 
     def digest(self, store: Store, table: str, *, upto: int) -> Digest:
@@ -69,3 +71,13 @@ class ReadModel(msgspec.Struct, frozen=True):
         )
         count, xor, total = rows[0]
         return Digest(int(count), f"{xor}{total}".lower())
+
+
+def _first_deliveries(span: Span) -> list[tuple[str, dict[str, list[int]]]]:
+    """The sources of a span's first deliveries, each with its values: only what is doubtful is looked up."""
+    if span.any_doubtful:
+        return [(_first(_SPAN), {})]
+    if not span.doubtful:
+        return [(f"FROM log WHERE {_SPAN}", {})]
+    doubtful = {"doubtful": span.doubtful}
+    return [(f"FROM log WHERE {_SURE}", doubtful), (_first(_DOUBTFUL), doubtful)]

@@ -103,11 +103,11 @@ class Projector:
         if log_mark is None or log_mark.received <= done.received:
             return False
         if self._deliveries is None:
-            self._deliveries = Deliveries(self._store, upto=done.received)
+            self._deliveries = Deliveries(self._store)
         upto = span_end(self._store, done.received, log_mark.received, self._limits.rows_max)
         self._caught_up = upto == log_mark.received
         span = self._deliveries.span(done.received, upto)
-        if not span.batches:
+        if not span.rows:
             # Only the clock has moved on.
             self._advance(Watermark(upto, done.rows), durable=False)
             return True
@@ -147,6 +147,8 @@ class Projector:
                 {"name": PROGRESS_NAME},
             )
             self._done = Watermark(int(rows[0][0]), int(rows[0][1]))
+            # Whoever wrote this down may have died before it told the readers.
+            self._watermarks.publish(PROGRESS_NAME, self._done)
         return self._done
 
     def _advance(self, done: Watermark, *, durable: bool) -> None:
@@ -154,5 +156,5 @@ class Projector:
             self._store.insert("progress", ["name", "received", "rows"], [[PROGRESS_NAME, done.received, done.rows]])
             self._on_step("recorded")
         self._done = done
-        self._watermarks.publish("read-models", done)
+        self._watermarks.publish(PROGRESS_NAME, done)
         self._on_step("announced")

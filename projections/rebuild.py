@@ -29,7 +29,7 @@ class Rebuild:
             store.command(f"DROP TABLE IF EXISTS {model.table}{REBUILD_SUFFIX} SYNC")
             store.command(f"CREATE TABLE {model.table}{REBUILD_SUFFIX} AS {model.table}")
         self._tables: Final = self._new_tables()
-        self._deliveries: Final = Deliveries(store, upto=self._reached)
+        self._deliveries: Final = Deliveries(store)
 
     def step(self, live: int) -> RebuildStatus:
         """Fold in the next span up to `live`, the received (ms) that the live models have reached.
@@ -39,7 +39,7 @@ class Rebuild:
         """
         upto = span_end(self._store, self._reached, live, self._rows_max)
         span = self._deliveries.span(self._reached, upto)
-        if span.batches:
+        if span.rows:
             for model in self._models:
                 model.project(self._store, model.table + REBUILD_SUFFIX, span)
         self._deliveries.take(span)

@@ -93,6 +93,7 @@ local appended = 0
 local function append(device, replay_key, text, payload)
   local account = redis.call('HGET', KEYS[2], device) or '|'
   local split = string.find(account, '|', 1, true)
+  if not split then account, split = '|', 1 end -- damaged: begun anew
   local seen = parse(string.sub(account, 1, split - 1))
   local replays = string.sub(account, split + 1)
   if string.find(replays, replay_key, 1, true) then

@@ -202,7 +202,7 @@ _PROMISE: Final = (
 _COMMIT: Final = (
     _OWNED
     + "local range = redis.call('HGET', KEYS[1], 'range') "
-    + "if not range then return 0 end "
+    + "if not range and redis.call('HGET', KEYS[1], 'cursor') == ARGV[2] then return 0 end "
     + "if range ~= ARGV[5] then return redis.error_reply('NOTOWNER') end "
     + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2]) "
     + "redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3]) "

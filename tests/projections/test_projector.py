@@ -6,6 +6,8 @@ import redis
 
 from events.scans import Kind
 from ingest.sink import Sink, SinkLimits
+from projections import deliveries
+from projections.deliveries import Deliveries
 from projections.projector import READ_MODELS, Projector, ProjectorLimits
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
@@ -93,6 +95,66 @@ def test_only_first_deliveries_are_projected(valkey: "redis.Redis", store: Store
     assert len(expected) == 19 + 23
     for model in READ_MODELS:
         assert projected(store, model.table) == expected
+
+
+@pytest.mark.parametrize(("devices_max", "lookups_max"), [(50_000, 2_000), (1, 2_000), (2, 1), (50_000, 0)])
+def test_how_much_is_remembered_changes_nothing(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch, devices_max: int, lookups_max: int
+) -> None:
+    monkeypatch.setattr(deliveries, "DEVICES_MAX", devices_max)
+    monkeypatch.setattr(deliveries, "LOOKUPS_MAX", lookups_max)
+    monkeypatch.setattr(deliveries, "RUNS_MAX", 2)
+    rng = random.Random(devices_max + lookups_max)
+    projector = projector_of(valkey, store, rows_max=25)
+    for round_ in range(6):
+        for device in rng.sample(range(1, 6), 3):
+            start = rng.randrange(1, 60)
+            post(valkey, device, sorted(rng.sample(range(start, start + 20), 8)), seed=round_)
+        drain(valkey, store)
+        while projector.step():
+            pass
+    for model in READ_MODELS:
+        assert projected(store, model.table) == first_deliveries(store)
+    digests = rebuild(projector, valkey).models
+    assert [one.digest_live for one in digests] == [one.digest_rebuilt for one in digests]
+    assert len(digests) == len(READ_MODELS)
+
+
+def test_scans_that_count_on_are_not_looked_up(valkey: "redis.Redis", store: Store) -> None:
+    remembered = Deliveries(store)
+    after = 0
+    for first in (1, 21, 41):
+        post(valkey, 1, list(range(first, first + 20)))
+        post(valkey, 2, list(range(first, first + 20, 2)))
+        drain(valkey, store)
+        mark = Watermarks(valkey).read("log")
+        assert mark is not None
+        span = remembered.span(after, mark.received)
+        assert (span.rows, span.doubtful, span.any_doubtful) == (30, [], False)
+        remembered.take(span)
+        after = mark.received
+    post(valkey, 1, [60])
+    post(valkey, 2, [60])  # between two that it has sent, but not one of them
+    drain(valkey, store)
+    mark = Watermarks(valkey).read("log")
+    assert mark is not None
+    assert remembered.span(after, mark.received).doubtful == [1]
+    assert Deliveries(store).span(after, mark.received).doubtful == [1]
+
+
+def test_thousands_of_devices_that_repeat_themselves_are_projected(valkey: "redis.Redis", store: Store) -> None:
+    devices = range(100_000, 100_000 + 3 * deliveries.LOOKUPS_MAX)
+    projector = projector_of(valkey, store)
+    for _ in range(2):
+        for device in devices:
+            valkey.xadd(SCANS, {"e": entry(device, [log_row(device, 1, AT, 1, PEOPLE[0], Kind.IN)])})
+        sink = Sink(stream=ScanStream(valkey, owner="sink"), store=store, watermarks=Watermarks(valkey))
+        while sink.step():
+            pass
+        while projector.step():
+            pass
+    for model in READ_MODELS:
+        assert len(projected(store, model.table)) == len(devices)
 
 
 def test_a_projection_done_twice_changes_nothing(valkey: "redis.Redis", store: Store) -> None:

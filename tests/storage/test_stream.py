@@ -288,6 +288,35 @@ def test_a_commit_that_arrives_twice_counts_once(valkey: "redis.Redis") -> None:
     assert sink.backlog() == (0, -10)
 
 
+def test_a_commit_that_another_sink_has_overtaken_is_refused(valkey: "redis.Redis") -> None:
+    slow, other = ScanStream(valkey, owner="slow"), ScanStream(valkey, owner="other")
+    frozen, later = FrozenRange("1-0", "2-0", 0, 5), FrozenRange("3-0", "4-0", 5, 9)
+    slow.claim(60)
+    slow.freeze(frozen)
+    slow.release()
+    other.claim(60)
+    other.commit(frozen, rows=3, size=10)
+    other.freeze(later)
+    other.commit(later, rows=2, size=10)
+    other.release()
+    slow.claim(60)
+    with pytest.raises(NotTheOwner):
+        slow.commit(frozen, rows=3, size=10)
+    assert (slow.state().cursor, slow.state().rows) == ("4-0", 5)
+
+
+def test_a_damaged_account_spoils_nobody_else_s_batch(redis_url: str, valkey: "redis.Redis") -> None:
+    valkey.hset(SEEN, "1", "rubbish")
+
+    async def at_once(publisher: Publisher) -> list[Published]:
+        calls = [
+            publisher.publish(b"x", device=device, runs=[(1, 1)], replay_key=device.to_bytes(16)) for device in (1, 2)
+        ]
+        return await asyncio.gather(*calls)
+
+    assert [one.next_seq for one in with_publisher(redis_url, at_once)] == [2, 2]
+
+
 def test_a_freeze_that_arrives_late_changes_nothing(valkey: "redis.Redis") -> None:
     sink = ScanStream(valkey, owner="me")
     sink.claim(60)
