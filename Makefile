@@ -38,8 +38,7 @@ faults: $(VENV)/.installed ## Kill and cut off every process under load, check a
 hostile: $(VENV)/.installed ## Send a hundred thousand hostile requests, then honest ones beside crowds: SEED= REQUESTS=
 	@$(BIN)/python -m loadtests.hostile --seed $(or $(SEED),1) --requests $(or $(REQUESTS),100000)
 
-fuzz: $(VENV)/.installed ## Fuzz what reads untrusted bytes, guided by coverage: SECONDS= for each target
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
+fuzz: $(VENV)/.fuzz ## Fuzz what reads untrusted bytes, guided by coverage: SECONDS= for each target
 	@$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),45)
 
 clean: ## Remove the virtual environment, caches and the embedded data
@@ -50,4 +49,8 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Setting up $(VENV) once with $$($(PYTHON) --version); this downloads about 400 MB."
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv, then try again."; exit 1; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[embedded,dev]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
 	@touch $@

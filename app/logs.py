@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
+import msgspec
+
 from app.settings import Settings
 from events import codec
 
@@ -53,8 +55,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": redacted(record.getMessage()),
         }
-        for name, value in _fields(record).items():
-            line[name] = redacted(value) if isinstance(value, str) else value
+        line |= _deeply_redacted(msgspec.to_builtins(_fields(record), str_keys=True))
         if record.exc_info:
             line["error"] = redacted(self.formatException(record.exc_info))
         return codec.to_json(line).decode()
@@ -97,6 +98,18 @@ def configure(settings: Settings, process: str, output: TextIO = sys.stderr) -> 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     named: Mapping[str, Any] = getattr(record, "fields", {})
     return named
+
+
+def _deeply_redacted(value: Any) -> Any:
+    """What JSON can hold without what looks like personal data, at any depth, in names and numbers too."""
+    match value:
+        case dict():
+            return {redacted(name): _deeply_redacted(each) for name, each in value.items()}
+        case list():
+            return [_deeply_redacted(each) for each in value]
+        case str():
+            return redacted(value)
+    return REDACTED if PERSONAL.search(str(value)) else value
 
 
 def _rfc3339(seconds: float) -> str:

@@ -4,6 +4,7 @@ Each part is asked in a thread of its own, one question at a time, so that a ser
 neither `/readyz` nor the other parts.
 """
 
+import logging
 import shutil
 import threading
 import time
@@ -28,6 +29,8 @@ ANSWER_SECONDS_MAX: Final = 2.0
 LOOK_SECONDS: Final = 5.0
 """How often the parts are asked when nobody asks for them."""
 
+log: Final = logging.getLogger("truyvet.readiness")
+
 Ask = Callable[[], Sequence[Check]]
 
 
@@ -44,6 +47,7 @@ class Part:
         self._answers = 0
         self._asked_at: float | None = None
         self._checks: Sequence[Check] = ()
+        self._broken = False
         self._thread: Final = threading.Thread(target=self._run, name=f"readiness of {name}", daemon=True)
 
     def start(self) -> None:
@@ -66,8 +70,24 @@ class Part:
             thinking = time.monotonic() - self._asked_at if self._asked_at is not None else 0.0
             if self._turn.wait_for(lambda: self._answers >= goal, max(ANSWER_SECONDS_MAX - thinking, 0.0)):
                 return self._checks
-            silent = Check(name=self._name, ok=False, vital=self._vital, detail="It does not answer in time.")
-            return [silent, *(check for check in self._checks if check.name != self._name)]
+            return self._failing("It does not answer in time.")
+
+    def _failing(self, detail: str) -> Sequence[Check]:
+        """The part's own check fails; what else was known of it stays."""
+        failing = Check(name=self._name, ok=False, vital=self._vital, detail=detail)
+        return [failing, *(check for check in self._checks if check.name != self._name)]
+
+    def _asked(self) -> Sequence[Check]:
+        """What the part answers, or that the question itself failed. Never raises; a fault is logged when it begins."""
+        try:
+            checks = self._ask()
+        except Exception as error:
+            if not self._broken:
+                log.error("%s cannot be asked how it is: %s", self._name, type(error).__name__)
+            self._broken = True
+            return self._failing("It cannot be asked; the log of this process names the fault.")
+        self._broken = False
+        return checks
 
     def _run(self) -> None:
         while True:
@@ -77,7 +97,7 @@ class Part:
                     return
                 self._wanted = False
                 self._asked_at = time.monotonic()
-            checks = self._ask()
+            checks = self._asked()
             with self._turn:
                 self._checks = checks
                 self._asked_at = None

@@ -52,7 +52,7 @@ class ScanHole:
             sequence = self._ask(self._page)
             settled = sequence is not None and sequence.settled
             self._ask_at = self._clock() + (ASK_AGAIN_SECONDS if settled else ASK_SOONER_SECONDS)
-            self._page = sequence.next if sequence is not None else None
+            self._page = _page_after(self._page, sequence, acknowledged)
             missing = [(run.first, run.last) for run in sequence.missing] if sequence is not None else []
             answered = [(first, min(last, acknowledged)) for first, last in missing if first <= acknowledged]
             self._runs = without(answered, [(seq, seq) for seq in sorted(self._never)])
@@ -80,3 +80,13 @@ class ScanHole:
 
     def _pass(self, seq: int) -> None:
         self._runs = without(self._runs, [(1, seq)])
+
+
+def _page_after(page: int, sequence: DeviceSequence | None, acknowledged: int) -> int | None:
+    """Where the page after this one begins; None where there is none of use.
+
+    It must lie further on: a server that names the same page again would otherwise be asked for ever.
+    """
+    if sequence is None or sequence.next is None:
+        return None
+    return sequence.next if page < sequence.next < acknowledged else None

@@ -5,9 +5,10 @@ scan's own `seq` is in it, so the counter survives with the scans, and a segment
 segment is empty. `acknowledged` and `attempted` each hold one number, replaced atomically. One process at a time
 has the queue (a lock on the directory).
 
-What the server has answered for stays on disk for a while all the same, in segments of which everything is: a server
-that has lost its stream may ask for it again. At most `KEPT_BYTES_MAX` of them, and none for longer than
-`KEPT_SECONDS_MAX`.
+What the server has answered for stays on disk for a while all the same: a server that has lost its stream may ask for
+it again. It names people, so it goes: whole segments, once everything in them was answered for, `KEPT_SECONDS_MAX`
+after the last of those answers, and sooner where they pass `KEPT_BYTES_MAX`. A segment holds the scans of one
+`SEGMENT_SECONDS` alone. Its file's time says when it was last written or answered for.
 
 What a death leaves: after a line was begun, a torn last line, which nobody was promised and which is cut off;
 after it was written, the scan, to be sent; after it was sent, the scan, to be sent again, which the server knows
@@ -20,7 +21,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -35,10 +36,12 @@ from events.scans import SEQ_MAX, Scan
 SEGMENT_PREFIX: Final = "scans-"
 SEGMENT_SUFFIX: Final = ".log"
 SEGMENT_BYTES_MAX: Final = 4_000_000
+SEGMENT_SECONDS: Final = 86_400
+"""A segment holds scans of one UTC day: few scans must not keep others on disk by filling it slowly."""
 KEPT_BYTES_MAX: Final = 16_000_000
 """Some 100,000 scans; whatever the queue's last segment holds comes on top."""
-KEPT_SECONDS_MAX: Final = 14 * 86_400
-"""Since a segment was last written. The server itself takes no scan that is older than 28 days."""
+KEPT_SECONDS_MAX: Final = 3 * 86_400
+"""Since the server answered for the last scan of a segment: a weekend, to see that the stream was lost and mend it."""
 SEQ_DIGITS: Final = 16
 """Enough for `SEQ_MAX`, so that names sort as their numbers do."""
 ACKNOWLEDGED: Final = "acknowledged"
@@ -80,7 +83,7 @@ class ScanQueue:
             self._next = 1
             self._segments: Final = self._read_segments()
             self._file = self._segments[-1].open("ab", buffering=0)
-            self._drop_segments()
+            self.tidy()
         except BaseException:
             os.close(self._lock)
             raise
@@ -105,10 +108,11 @@ class ScanQueue:
             return []
         if numbered[-1].seq > SEQ_MAX:
             raise QueueBroken(f"The queue {self._directory} has used up its numbers. Enrol the device anew.")
-        self._begin_segment_where_full()
+        self._begin_segment_where_due()
         start = self._file.tell()
         try:
             self._write(b"".join(map(_line, numbered)))
+            self._stamp(self._file.fileno())
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(start)  # a full disk must leave no half line for the next scan to be glued to
@@ -130,11 +134,10 @@ class ScanQueue:
         found: list[Scan] = []
         wanted = deque(runs)
         with self._guard:
-            bounds = [*map(_first_seq, self._segments[1:]), self._next]
-            for segment, next_first in zip(self._segments, bounds, strict=True):
+            for segment, last in self._spans():
                 if not wanted or len(found) >= count:
                     break
-                if _first_seq(segment) <= wanted[-1][1] and wanted[0][0] < next_first:
+                if _first_seq(segment) <= wanted[-1][1] and wanted[0][0] <= last:
                     scans, _ = _whole_lines(segment.read_bytes())
                     found += _of_runs((scan for scan in scans if scan.seq <= self.acknowledged), wanted)
         return found[:count]
@@ -155,9 +158,19 @@ class ScanQueue:
         """The server has answered for every scan up to `seq`."""
         with self._guard:
             self._replace_number(ACKNOWLEDGED, seq)
-            self.acknowledged = seq
+            before, self.acknowledged = self.acknowledged, seq
             while self._waiting and self._waiting[0].seq <= seq:
                 self._waiting.popleft()
+            self._begin_segment_where_due()
+            for segment, last in self._spans():
+                if _first_seq(segment) <= seq and before < last:
+                    self._stamp(segment)
+            self._drop_segments()
+
+    def tidy(self) -> None:
+        """Remove what was answered for and kept for its time. Cheap: call it again and again while time passes."""
+        with self._guard:
+            self._begin_segment_where_due()
             self._drop_segments()
 
     def skip_to(self, seq: int) -> None:
@@ -196,9 +209,24 @@ class ScanQueue:
             segments = [self._make_segment()]
         return segments
 
-    def _begin_segment_where_full(self) -> None:
-        if self._file.tell() >= SEGMENT_BYTES_MAX:
+    def _spans(self) -> Iterator[tuple[Path, int]]:
+        """Every segment with the highest seq that may be in it."""
+        following = [*map(_first_seq, self._segments[1:]), self._next]
+        return zip(self._segments, (first - 1 for first in following), strict=True)
+
+    def _begin_segment_where_due(self) -> None:
+        """Begin one where the present one is full or of another day. An empty one serves any day."""
+        status = os.fstat(self._file.fileno())
+        if status.st_size and (
+            status.st_size >= SEGMENT_BYTES_MAX
+            or status.st_mtime // SEGMENT_SECONDS != self._clock() // SEGMENT_SECONDS
+        ):
             self._begin_segment()
+
+    def _stamp(self, segment: Path | int) -> None:
+        """Give a segment's file the present time, by the queue's own clock."""
+        now = self._clock()
+        os.utime(segment, (now, now))
 
     def _begin_segment(self) -> None:
         segment = self._make_segment()
@@ -214,10 +242,11 @@ class ScanQueue:
 
     def _drop_segments(self) -> None:
         """Remove segments that hold nothing to send, beyond those to keep; the last one stays, for the counter."""
+        now = self._clock()
         done = [segment.stat() for segment in self._segments[: _answered(self._segments, self.acknowledged)]]
         while done and (
             sum(status.st_size for status in done) > KEPT_BYTES_MAX
-            or done[0].st_mtime < self._clock() - KEPT_SECONDS_MAX
+            or abs(now - done[0].st_mtime) > KEPT_SECONDS_MAX  # a clock that was far ahead must not keep it for years
         ):
             self._segments.pop(0).unlink()
             done.pop(0)

@@ -240,6 +240,7 @@ class Scanner:
 
     def step(self) -> Outcome | None:
         """Send one batch and act on the answer; None where nothing waits. Never sleeps."""
+        self._queue.tidy()
         while self._hole.open:
             mended = self._mend()
             if mended is not None:

@@ -20,7 +20,7 @@ from ingest.evidence import NONCE_BYTES, seal_evidence
 from ingest.judge import Judged, Places, duplicates, judge
 from ingest.limits import EdgeLimits
 from ingest.rate import DeviceRates
-from ingest.verify import Request, Verified, verify_request
+from ingest.verify import Request, Verified, headers_of, request_of, verify_request
 from keys.codes import CodeOpener
 from keys.keyring import Keyring
 from keys.secrets import ServerSecrets
@@ -36,7 +36,6 @@ Header = tuple[bytes, bytes]
 STATUS_CLIENT_GONE: Final = 499
 """Told to the hook alone: there was nobody left to answer."""
 REPLAY_KEY_BYTES: Final = 16
-DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 JSON_MEDIA_TYPE: Final = b"application/json"
 ALLOW_POST: Final = (b"allow", b"POST")
 CLOSE: Final = (b"connection", b"close")
@@ -226,24 +225,14 @@ class ScanEdge:
         return _answer(judged, published, course)
 
     async def _received(self, scope: Scope, receive: Receive) -> Request:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers = headers_of(scope)
         try:
             async with asyncio.timeout(self._limits.body_seconds_max):
                 body = await _body(headers.get("content-length", ""), receive, self._limits.body_bytes_max)
         except TimeoutError as error:
             detail = f"The body was not whole after {self._limits.body_seconds_max:g} s."
             raise ProblemError(problems.BODY_TIMEOUT.problem(detail)) from error
-        return Request(
-            method=scope["method"],
-            path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
-            query=scope["query_string"].decode("latin-1"),
-            authority=headers.get("host", "").lower().removesuffix(DEFAULT_PORTS.get(scope.get("scheme", "http"), "")),
-            headers=headers,
-            body=body,
-        )
+        return request_of(scope, headers, body)
 
     def _judged(self, request: Request, verified: Verified, course: Course) -> Judged:
         headers = request.headers

@@ -4,8 +4,8 @@ Follows RFC 9421 section 3.2, with RFC 9530 for the body. The checks run from th
 whether a key is revoked is said only to whoever proves to hold it.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,6 +22,7 @@ from keys.keyring import Keyring
 ALWAYS_COVERED: Final = ("@method", "@path", "content-type", "content-digest")
 COVERED_WITHOUT_BODY: Final = ("@method", "@path")
 """Of a request that has none: a question."""
+DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -37,6 +38,28 @@ class Request(msgspec.Struct, frozen=True):
     authority: str
     headers: dict[str, str]
     body: bytes
+
+
+def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The header fields of an ASGI scope as a `Request` has them."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.lower().decode("latin-1"), raw_value.strip(b" \t").decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def request_of(scope: Mapping[str, Any], headers: dict[str, str], body: bytes) -> Request:
+    """The request of an ASGI scope, as its signature sees it; `headers` are `headers_of` the scope."""
+    path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    return Request(
+        method=scope["method"],
+        path=path.partition("?")[0] if "?" in path else path,  # not every server takes the query away
+        query=scope["query_string"].decode("latin-1"),
+        authority=headers.get("host", "").lower().removesuffix(DEFAULT_PORTS.get(scope.get("scheme", "http"), "")),
+        headers=headers,
+        body=body,
+    )
 
 
 class Verified(msgspec.Struct, frozen=True):

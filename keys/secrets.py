@@ -10,9 +10,6 @@ from msgspec import Meta
 SECRETS_FILE_VERSION: Final = 1
 KEY_BYTES: Final = 32
 KID_MAX: Final = 2**16 - 1
-SEALS_PER_GENERATION_MAX: Final = 2**32
-"""Rotate before one generation issued so many personal codes, or sealed so many batches: beyond, the chance
-that a random 96-bit AES-GCM nonce repeats passes 2⁻³² (NIST SP 800-38D, section 8.3)."""
 
 SecretKey = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 HIDDEN: Final = "<hidden>"
@@ -108,7 +105,11 @@ def new_secrets(random: Callable[[int], bytes], now_ms: int) -> ServerSecrets:
 
 
 def rotated(secrets: ServerSecrets, random: Callable[[int], bytes], now_ms: int) -> ServerSecrets:
-    """The same secrets with one more generation, current from now on. Raises `SecretsError` after 65,535."""
+    """The same secrets with one more generation, current from now on. Raises `SecretsError` after 65,535.
+
+    Rotate before one generation issued 2³² personal codes, or sealed so many batches: beyond, the chance that a random
+    96-bit AES-GCM nonce repeats passes 2⁻³² (NIST SP 800-38D, section 8.3).
+    """
     kid = secrets.current.kid + 1
     if kid > KID_MAX:
         raise SecretsError(f"There are {KID_MAX} generations already: kid has two bytes. Do not rotate again.")

@@ -128,33 +128,38 @@ class Ledgers:
         return sorted(self._spans)
 
     def batches(self, device: str) -> list[Batch]:
-        """The device's batches in the order of their first send."""
+        """The device's batches in the order of their first send. Raises `LedgerBroken`."""
         batches: dict[int, Batch] = {}
         open_sends: dict[tuple[int, str], int] = {}
-        for record in self._of(device):
-            match record:
-                case Offered():
-                    batches[record.first] = Batch(record.scans)
-                case Sent():
-                    batches[record.first].sends += 1
-                    open_sends[record.first, record.signing] = open_sends.get((record.first, record.signing), 0) + 1
-                case Untaken():
-                    open_sends[record.first, record.signing] -= 1
-                case Answered():
-                    batches[record.first].verdicts = dict(record.verdicts)
+        for path, start in self._spans[device]:
+            record = _record_at(path, start)
+            try:
+                match record:
+                    case Offered():
+                        batches[record.first] = Batch(record.scans)
+                    case Sent():
+                        batches[record.first].sends += 1
+                        open_sends[record.first, record.signing] = open_sends.get((record.first, record.signing), 0) + 1
+                    case Untaken():
+                        open_sends[record.first, record.signing] -= 1
+                    case Answered():
+                        batches[record.first].verdicts = dict(record.verdicts)
+            except KeyError:
+                raise LedgerBroken(f"{path}: no record before that at byte {start} says what it is about") from None
         for (first, _), count in open_sends.items():
             batches[first].signings += count > 0
         return list(batches.values())
 
-    def _of(self, device: str) -> Iterator[Record]:
-        for path, start in self._spans[device]:
-            with path.open("rb") as file:
-                file.seek(start)
-                yield _decode(file.readline())
-
 
 class LedgerBroken(Exception):
-    """A ledger holds something else than records; the message names the file and the byte."""
+    """A ledger holds something else than records, or lacks some; the message names the file and the byte."""
+
+
+def _record_at(path: Path, start: int) -> Record:
+    with path.open("rb") as file:
+        file.seek(start)
+        record: Record = _decode(file.readline())
+        return record
 
 
 def _records(path: Path) -> Iterator[tuple[int, Record]]:

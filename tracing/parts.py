@@ -1,6 +1,5 @@
 """What the trace service is built from; everything is made by the composition root and passed in."""
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,14 +17,13 @@ from storage.control import ControlLog
 from storage.watermarks import Watermarks
 from tracing.answer import Tracer
 from tracing.audit import AuditLog
+from tracing.device_questions import DeviceQuestions
+from tracing.gap_surveys import GapSurveys
 from tracing.metrics import Metrics
 from tracing.proof import Prover
 from tracing.registrar import Registrar
 from tracing.registry import CaughtUp, Registry
 from tracing.saved import SavedTraces
-
-DEVICE_QUESTIONS_MAX: Final = 4
-"""So many devices are answered at a time: a thousand of them after an outage must leave threads to people."""
 
 
 class Parts:
@@ -57,7 +55,8 @@ class Parts:
         self.registrar: Final = Registrar(control, caught_up)
         self.watermarks: Final = watermarks
         self.accounts: Final = accounts
-        self.device_questions: Final = threading.BoundedSemaphore(DEVICE_QUESTIONS_MAX)
+        self.device_questions: Final = DeviceQuestions()
+        self.gap_surveys: Final = GapSurveys(store)
         self.prover: Final = Prover(store, registry, secrets)
         self.metrics: Final = metrics
         self.clock: Final = clock

@@ -12,7 +12,7 @@ from tracing.access import Permission
 from tracing.audit import Action, purpose_of
 from tracing.cursor import AfterSeq
 from tracing.decoding import PURPOSE_HEADER, decode_query, purpose_text
-from tracing.device_log import DeviceLog, deliveries
+from tracing.device_log import SEQ_DELIVERIES_MAX, DeviceLog, deliveries
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, reply
 from tracing.routes_devices import known_device
@@ -26,7 +26,7 @@ class DeviceLogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     after_seq: AfterSeq = 0
     limit: Annotated[
-        int, Meta(ge=1, le=DELIVERIES_MAX, description="How many deliveries a page holds at most; one seq stays whole")
+        int, Meta(ge=1, le=DELIVERIES_MAX, description="How many deliveries a page holds at most; a seq stays whole")
     ] = DELIVERIES_DEFAULT
 
 
@@ -35,8 +35,9 @@ READ: Final = Operation(
     tag="Devices",
     summary="Read every delivery that the log has of a device",
     text=(
-        "Deliveries by (seq, received), repeated ones too: the first of a seq counts. It names people, so it is"
-        " recorded in the audit log with its purpose."
+        "Deliveries by (seq, received), repeated ones too: the first of a seq counts. A seq that came more often than"
+        f" `limit` is a page of its own; beyond {SEQ_DELIVERIES_MAX:,} the later ones are `left_out`. It names people,"
+        " so it is recorded in the audit log with its purpose."
     ),
     permission=Permission.LOG_READ,
     person=True,

@@ -14,7 +14,7 @@ from events.scans import AtMs, Kind
 from tracing.access import Permission
 from tracing.cursor import PAGE_ITEMS_DEFAULT, AfterSeq, Cursor, Limit, cursor_of, position_of
 from tracing.decoding import decode_query
-from tracing.gaps import Gap, RivalCounts, RivalriesOf, Rivalry, Tallies, Tally, TallyOf
+from tracing.gaps import Gap, RivalriesOf, Rivalry, Tally, TallyOf
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
 from tracing.registry import place_id
@@ -126,12 +126,13 @@ LIST: Final = Operation(
     summary="List the devices whose scans have holes",
     text=(
         "Every device counts its scans from 1. A seq below the highest that the log has, which came neither as an"
-        " accepted nor as a refused scan, is missing: never sent, or lost on the way. Read from the whole log."
+        " accepted nor as a refused scan, is missing: never sent, or lost on the way. Read from the whole log, so one"
+        " such question is answered at a time."
     ),
     permission=Permission.DEVICES_READ,
     query=GapsQuery,
     successes=(Success(200, "A page of devices, those that miss most first", GapsPage),),
-    problems=(problems.BEHIND, problems.STREAM_DOWN, problems.STORE_DOWN),
+    problems=(problems.SERVER_BUSY, problems.BEHIND, problems.STREAM_DOWN, problems.STORE_DOWN),
 )
 READ: Final = Operation(
     name="read_gaps",
@@ -154,35 +155,8 @@ def list_gaps(request: Asked, parts: Given) -> Response[bytes]:
     """A page of the devices with holes or conflicts."""
     query = decode_query(request.query_params.multi_items(), GapsQuery)
     position = position_of(query.cursor, _Position) if query.cursor is not None else None
-    as_of = position.as_of if position else log_as_of(parts.watermarks, parts.clock())
-    given = position.given if position else 0
-    tallies = {tally.device: tally for tally in Tallies(as_of=as_of).read(parts.store)}
-    conflicts = RivalCounts(as_of=as_of).read(parts.store)
-    numbers = tallies.keys() | conflicts.keys()
-
-    def worst_first(number: int) -> tuple[int, int, int]:
-        missing = tallies[number].missing if number in tallies else 0
-        return -missing, -conflicts.get(number, 0), number
-
-    upto = given + query.limit
-    page = heapq.nsmallest(upto, numbers, key=worst_first)[given:]
-    items = [
-        _summary(
-            tallies.get(number) or TallyOf(device=number, as_of=as_of).read(parts.store),
-            conflicts.get(number, 0),
-            parts,
-        )
-        for number in page
-    ]
-    answer = GapsPage(
-        as_of=as_of,
-        devices=len(numbers),
-        missing=sum(tally.missing for tally in tallies.values()),
-        conflicts=sum(conflicts.values()),
-        items=items,
-        next=cursor_of(_Position(as_of, upto)) if upto < len(numbers) else None,
-    )
-    return reply(answer)
+    with parts.gap_surveys.turn():
+        return reply(_gaps_page(position, query.limit, parts))
 
 
 @get("/v1/devices/{device_id:str}/gaps", opt={OPERATION: READ}, sync_to_thread=True)
@@ -191,6 +165,29 @@ def read_gaps(request: Asked, device_id: FromPath[str], parts: Given) -> Respons
     query = decode_query(request.query_params.multi_items(), DeviceGapsQuery)
     device = known_device(parts, device_id)
     return reply(_device_gaps(device, query, parts))
+
+
+def _gaps_page(position: _Position | None, limit: int, parts: Parts) -> GapsPage:
+    as_of = position.as_of if position else log_as_of(parts.watermarks, parts.clock())
+    given = position.given if position else 0
+    survey = parts.gap_surveys.of(as_of)
+    upto = given + limit
+    items = [
+        _summary(
+            survey.tallies.get(number) or TallyOf(device=number, as_of=as_of).read(parts.store),
+            survey.conflicts.get(number, 0),
+            parts,
+        )
+        for number in survey.worst[given:upto]
+    ]
+    return GapsPage(
+        as_of=as_of,
+        devices=len(survey.worst),
+        missing=survey.missing,
+        conflicts=sum(survey.conflicts.values()),
+        items=items,
+        next=cursor_of(_Position(as_of, upto)) if upto < len(survey.worst) else None,
+    )
 
 
 def _device_gaps(device: Device, query: DeviceGapsQuery, parts: Parts) -> DeviceGaps:

@@ -15,7 +15,7 @@ from events.devices import Device
 from events.problems import ProblemError
 from events.scans import SEQUENCE_PATH, DeviceSequence, SeqRun
 from ingest.limits import EdgeLimits
-from ingest.verify import COVERED_WITHOUT_BODY, Request, verify_request
+from ingest.verify import COVERED_WITHOUT_BODY, Verified, headers_of, request_of, verify_request
 from tracing.cursor import AfterSeq
 from tracing.decoding import decode_query
 from tracing.operation import OPERATION, Operation, Success
@@ -23,7 +23,8 @@ from tracing.parts import Given, Parts, reply
 from tracing.sequence import gaps_of, runs_to_resend, standing_of
 
 RESEND_RUNS_MAX: Final = 1_000
-DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+LIMITS: Final = EdgeLimits()
+"""A signature's age is bounded as at the edge."""
 
 
 class SequenceQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +42,8 @@ READ: Final = Operation(
     summary="Ask, as a device, which of its own scans are missing",
     text=(
         "Signed by the device like a batch (RFC 9421, Ed25519), over `@method` and `@path`, and `@query` where there is"
-        " one. A signature is taken once: sign each question anew. Sending a scan again is always safe."
+        " one. A signature is taken once: sign each question anew. One question of a device is answered at a time, and"
+        " one a second for long. Sending a scan again is always safe."
     ),
     permission=None,
     signed=True,
@@ -55,6 +57,7 @@ READ: Final = Operation(
         problems.SIGNATURE_STALE,
         problems.KEY_UNKNOWN,
         problems.KEY_REVOKED,
+        problems.RATE_EXCEEDED,
         problems.SERVER_BUSY,
         problems.BEHIND,
         problems.STREAM_DOWN,
@@ -66,26 +69,28 @@ READ: Final = Operation(
 @get(SEQUENCE_PATH, opt={OPERATION: READ}, sync_to_thread=True)
 def read_sequence(request: HttpRequest[Any, Any, Any], parts: Given) -> Response[bytes]:
     """What the device that signed should send."""
-    device = _signer(_as_signed(request), parts)
-    query = decode_query(request.query_params.multi_items(), SequenceQuery)
-    if not parts.device_questions.acquire(blocking=False):
-        raise ProblemError(problems.SERVER_BUSY.problem("Other devices ask at the moment."))
-    try:
-        return reply(_sequence(device, query, parts))
-    finally:
-        parts.device_questions.release()
-
-
-def _signer(request: Request, parts: Parts) -> Device:
-    """The device whose fresh signature this is. Raises the `ProblemError` of a batch signed so."""
-    limits = EdgeLimits()
     verified = verify_request(
-        request, parts.registry.keyring, parts.clock(), limits, always_covered=COVERED_WITHOUT_BODY
+        request_of(request.scope, headers_of(request.scope), b""),
+        parts.registry.keyring,
+        parts.clock(),
+        LIMITS,
+        parts.device_questions.require_rate,
+        always_covered=COVERED_WITHOUT_BODY,
     )
-    seconds = limits.signature_age_seconds_max + limits.clock_skew_seconds_max
+    query = decode_query(request.query_params.multi_items(), SequenceQuery)
+    device = verified.device
+    # In its turn before anything is written: what is refused costs the stream's memory nothing.
+    with parts.device_questions.turn(device.number):
+        _use_up(verified, parts)
+        parts.device_questions.count(device.number)  # only now: nobody uses up its rate by replaying what it signed
+        return reply(_sequence(device, query, parts))
+
+
+def _use_up(verified: Verified, parts: Parts) -> None:
+    """Take a signature, once. Raises SIGNATURE_STALE as `ProblemError`."""
+    seconds = LIMITS.signature_age_seconds_max + LIMITS.clock_skew_seconds_max
     if not parts.accounts.first_use(verified.signature, seconds + 1):
         raise ProblemError(problems.SIGNATURE_STALE.problem("This signature was used before; each is taken once."))
-    return verified.device
 
 
 def _sequence(device: Device, query: SequenceQuery, parts: Parts) -> DeviceSequence:
@@ -103,21 +108,4 @@ def _sequence(device: Device, query: SequenceQuery, parts: Parts) -> DeviceSeque
         seen_to=standing.seen_to,
         missing=[SeqRun(first, last) for first, last in runs],
         next=more,
-    )
-
-
-def _as_signed(request: HttpRequest[Any, Any, Any]) -> Request:
-    """The request as its signature sees it; a field that came several times is joined."""
-    scope = request.scope
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(
-        method=str(scope["method"]),
-        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0],
-        query=scope["query_string"].decode("latin-1"),
-        authority=headers.get("host", "").lower().removesuffix(DEFAULT_PORTS.get(scope.get("scheme", "http"), "")),
-        headers=headers,
-        body=b"",
     )

@@ -3,7 +3,6 @@
 import os
 import secrets
 import socket
-import time
 
 import redis
 from prometheus_client import CollectorRegistry
@@ -59,8 +58,3 @@ def projector(settings: Settings, client: redis.Redis, store: Store, registry: C
         trail.on_span(span)
 
     return Projector(store, Watermarks(client), Rebuilds(client), limits, on_span=on_span)
-
-
-def now_ms() -> int:
-    """The clock of this machine, Unix milliseconds."""
-    return time.time_ns() // 1_000_000

@@ -5,7 +5,6 @@ Ready when the control stream was replayed, so that no device is unknown for wan
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
+from app.clock import now_ms
 from app.key_file import load
 from app.key_watch import WATCH_SECONDS, KeyWatch
 from app.metrics import process
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, life: Life) -> None:
             secrets=keys,
             opener=CodeOpener(keys),
             publisher=publisher,
-            clock_ms=_now_ms,
+            clock_ms=now_ms,
             random=secrets.token_bytes,
             limits=EdgeLimits(
                 device_requests_per_second=settings.device_requests_per_second,
@@ -168,7 +168,3 @@ def _ended(task: "asyncio.Task[None]", life: Life) -> None:
     """A follower has ended: as asked, or the worker would go on with registries that grow old."""
     if not task.cancelled():
         life.fail(task.get_name(), task.exception())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -8,6 +8,7 @@ from typing import Final
 import redis
 from prometheus_client import CollectorRegistry
 
+from app.clock import now_ms
 from app.key_file import load
 from app.key_watch import WATCH_SECONDS, KeyWatch
 from app.metrics.process import ControlMetrics
@@ -74,7 +75,7 @@ def serve(
             registry=registry,
             caught_up=follower.catch_up,
             watermarks=watermarks,
-            clock=backend.now_ms,
+            clock=now_ms,
             random=secrets.token_bytes,
             on_step=metrics.on_step,
         ),
@@ -84,7 +85,7 @@ def serve(
         accounts=DeviceAccounts(client),
         secrets=keys,
         metrics=metrics,
-        clock=backend.now_ms,
+        clock=now_ms,
         random=secrets.token_bytes,
         checks=readiness.look,
     )

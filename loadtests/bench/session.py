@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from app.processes.backend import now_ms
+from app.clock import now_ms
 from loadtests.bench.bodies import Generators
 from loadtests.bench.codes import person_codes
 from loadtests.bench.system import Directories, System, key_file

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from app.clock import now_ms
 from app.key_file import load_or_create
 from app.ports import free_port
-from app.processes.backend import now_ms
 from app.settings import Settings
 from app.stream_client import stream_client
 from app.supervisor import Embedded

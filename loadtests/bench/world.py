@@ -17,9 +17,6 @@ from events.scans import KIND_NUMBER, Kind
 Uints = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 
-KEY_SEED_BYTES: Final = 32
-SEQS_MAX: Final = 10_000_000
-"""What a device may scan within the world's time."""
 SPAN_MS: Final = 8 * 3_600_000
 """The time that the scans are spread over, the last of them when the world ends: a long outage."""
 KINDS: Final = np.array(

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from app.clock import now_ms
 from app.ports import free_port
-from app.processes.backend import now_ms, store
+from app.processes.backend import store
 from app.settings import Settings
 from app.stream_client import stream_client
 from app.supervisor import Embedded

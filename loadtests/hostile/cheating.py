@@ -10,9 +10,8 @@ from loadtests.hostile.tampering import Maker
 
 UNDECODABLE: Final = frozenset({"body-malformed", "body-invalid"})
 BAD_CODE: Final = frozenset({"bad_code", "wrong_code", "unknown_issuer"})
-HEAD_FROM: Final = 4
 HEAD_TO: Final = 80
-"""Where a personal code's head stands in its text; the server looks at nothing behind it."""
+"""Where a personal code's head ends in its text; the server looks at nothing behind it."""
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 JSON_VALUES: Final = (
     b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1.5", b"-1", b"0", b"9007199254740992",

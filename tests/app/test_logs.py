@@ -71,6 +71,35 @@ def test_fields_are_written_without_what_looks_personal(form: str) -> None:
         assert line.endswith(f"laid (batch=1795306465309-0, note=of {logs.REDACTED}, rows=0)\n")
 
 
+class Told(msgspec.Struct):
+    """What a field may hold too."""
+
+    by: dict[str, list[str]]
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [f"of {CITIZEN}"],
+        (CODE,),
+        {PSEUDONYM: 1},
+        {"refused": {"of": [PSEUDONYM]}},
+        int(f"9{CITIZEN[1:]}"),
+        Told({"x": [CITIZEN]}),
+    ],
+)
+def test_fields_name_nobody_at_any_depth(form: str, value: object) -> None:
+    output = io.StringIO()
+    logs.configure(msgspec.structs.replace(Settings.from_environment({}), log_format=form), "sink", output)
+    logging.getLogger("truyvet.x").info("laid", extra=logs.fields(told=value, counts={"bad": 2}))
+    line = output.getvalue()
+    assert logs.REDACTED in line
+    assert not [each for each in (PSEUDONYM, CITIZEN, CITIZEN[1:], CODE) if each in line]
+    if form == "json":
+        assert json.loads(line)["counts"] == {"bad": 2}
+
+
 def test_libraries_are_heard_when_they_warn_whatever_the_level() -> None:
     output = io.StringIO()
     logs.configure(Settings.from_environment({"TRUYVET_LOG_LEVEL": "debug"}), "trace", output)

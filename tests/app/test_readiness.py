@@ -22,6 +22,7 @@ class Patient:
 
     def __init__(self, *checks: Check) -> None:
         self.checks: Sequence[Check] = checks
+        self.fault: Exception | None = None
         self.questions = 0
         self._answers = threading.Event()
         self._answers.set()
@@ -30,6 +31,8 @@ class Patient:
         """What the part says."""
         self.questions += 1
         self._answers.wait()
+        if self.fault is not None:
+            raise self.fault
         return self.checks
 
     def hang(self) -> None:
@@ -81,6 +84,23 @@ def test_a_part_that_hangs_fails_alone_and_is_asked_once() -> None:
     assert store.questions == asked + 1
     store.recover()
     until(lambda: all(check.ok for check in watching.look()))
+    watching.stop()
+
+
+def test_a_question_that_fails_is_told_without_its_words_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    store, stream = Patient(WELL), Patient(OTHER)
+    watching = watch(store, stream)
+    watching.look()
+    store.fault = RuntimeError("of somebody")
+    for _ in range(3):
+        found = {check.name: check for check in watching.look()}
+        assert not found[CheckName.STORE].ok
+        assert found[CheckName.STREAM].ok
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "truyvet.readiness"]
+    assert "RuntimeError" in line
+    assert "somebody" not in line + found[CheckName.STORE].detail
+    store.fault = None
+    assert all(check.ok for check in watching.look())
     watching.stop()
 
 

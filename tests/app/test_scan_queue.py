@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.scan_queue import KEPT_SECONDS_MAX, QueueBroken, QueueTaken, ScanQueue
+from app.scan_queue import KEPT_SECONDS_MAX, SEGMENT_SECONDS, QueueBroken, QueueTaken, ScanQueue
 from events.scans import Kind, Scan
 
 WRITER = """
@@ -31,6 +31,21 @@ with ScanQueue(Path(sys.argv[1])) as queue:
 
 def scans(*times: int) -> list[Scan]:
     return [Scan(1, at, Kind.IN, code="TV1.x") for at in times]
+
+
+class Clock:
+    """Stands still until it is moved; begins with a day (UTC)."""
+
+    def __init__(self) -> None:
+        self.now = 20_000.0 * SEGMENT_SECONDS
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def on_disk(directory: Path) -> bytes:
+    """All that the queue's segments hold."""
+    return b"".join(segment.read_bytes() for segment in sorted(directory.glob("scans-*")))
 
 
 def test_numbers_rise_from_one(tmp_path: Path) -> None:
@@ -166,21 +181,69 @@ def test_only_so_many_bytes_are_kept_the_newest(tmp_path: Path, monkeypatch: pyt
         for at in range(1, 9):
             queue.append(scans(at))
         queue.acknowledge(9)
-        assert [scan.seq for scan in queue.kept([(1, 9)], 100)] == [6, 7, 8, 9]
+        assert [scan.seq for scan in queue.kept([(1, 9)], 100)] == [7, 8, 9]
 
 
-def test_nothing_is_kept_for_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.scan_queue.SEGMENT_BYTES_MAX", 1)
-    with ScanQueue(tmp_path) as queue:
-        for at in range(4):
-            queue.append(scans(at))
-        queue.acknowledge(4)
-    written = max(segment.stat().st_mtime for segment in tmp_path.glob("scans-*"))
-    with ScanQueue(tmp_path, clock=lambda: written + KEPT_SECONDS_MAX - 60) as queue:
-        assert [scan.seq for scan in queue.kept([(1, 4)], 100)] == [1, 2, 3, 4]
-    with ScanQueue(tmp_path, clock=lambda: written + KEPT_SECONDS_MAX + 1) as queue:
-        assert [scan.seq for scan in queue.kept([(1, 4)], 100)] == [4]
-        assert queue.append(scans(9))[0].seq == 5
+def test_nothing_is_kept_for_too_long_however_few_scans_there_are(tmp_path: Path) -> None:
+    """A few scans a day for weeks, too few to fill a segment."""
+    clock = Clock()
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        for day in range(20):
+            for _ in range(8):
+                (kept,) = queue.append([Scan(1, int(clock.now), Kind.IN, cccd="001099000001")])
+                queue.acknowledge(kept.seq)
+                clock.now += SEGMENT_SECONDS / 8
+            oldest = min(scan.at for scan in queue.kept([(1, kept.seq)], 10_000))
+            assert min(KEPT_SECONDS_MAX, day * SEGMENT_SECONDS) <= clock.now - oldest
+            assert clock.now - oldest <= KEPT_SECONDS_MAX + SEGMENT_SECONDS
+            assert on_disk(tmp_path).count(b"001099000001") <= 8 * (KEPT_SECONDS_MAX // SEGMENT_SECONDS + 1)
+        clock.now += KEPT_SECONDS_MAX
+        queue.tidy()
+        assert on_disk(tmp_path) == b""
+        assert queue.append(scans(9))[0].seq == kept.seq + 1
+
+
+def test_a_quiet_queue_is_emptied_when_it_is_opened_again(tmp_path: Path) -> None:
+    clock = Clock()
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        made = queue.append(scans(1, 2))
+        queue.acknowledge(2)
+    clock.now += KEPT_SECONDS_MAX
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        assert queue.kept([(1, 2)], 10) == made
+    clock.now += 1
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        assert on_disk(tmp_path) == b""
+        assert (queue.next_seq, queue.kept([(1, 2)], 10)) == (3, [])
+
+
+def test_the_time_to_keep_begins_with_the_answer(tmp_path: Path) -> None:
+    """A scan that waited for a month may be lost by the server right after it was answered for, like any other."""
+    clock = Clock()
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        made = queue.append(scans(1, 2))
+        queue.acknowledge(1)
+        clock.now += 10 * KEPT_SECONDS_MAX
+        queue.tidy()
+        assert queue.head(10) == made[1:]
+        queue.acknowledge(2)
+        clock.now += KEPT_SECONDS_MAX
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        assert queue.kept([(1, 2)], 10) == made
+        clock.now += 1
+        queue.tidy()
+        assert on_disk(tmp_path) == b""
+
+
+def test_a_clock_that_was_years_ahead_keeps_nothing_for_years(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now += 1_000 * SEGMENT_SECONDS
+    with ScanQueue(tmp_path, clock=clock) as queue:
+        queue.append(scans(1))
+        queue.acknowledge(1)
+        clock.now -= 1_000 * SEGMENT_SECONDS
+        queue.tidy()
+        assert on_disk(tmp_path) == b""
 
 
 def test_what_waits_is_never_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.scan_hole import ASK_AGAIN_SECONDS, ASK_SOONER_SECONDS
-from app.scan_queue import ScanQueue
+from app.scan_queue import KEPT_SECONDS_MAX, ScanQueue
 from app.scanner import (
     COMPRESSED_BYTES_MIN,
     SET_ASIDE,
@@ -439,6 +439,32 @@ def test_a_long_hole_is_closed_page_by_page_and_batch_by_batch(queue: ScanQueue,
     assert {type(one) for one in outcomes} == {Sent, Resent}
     assert [target for target, _ in edge.questions] == ["/v1/sequence?after_seq=0", "/v1/sequence?after_seq=3"]
     assert [[scan.seq for scan in batch] for batch in edge.batches[2:]] == [[1, 2], [3], [5, 6], [8, 9], [10]]
+
+
+@pytest.mark.parametrize("following", [0, 3, 99])
+def test_pages_that_lead_nowhere_are_not_followed(following: int, queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:
+    """Neither a page that was had before, nor one above all that was answered for."""
+    edge.answers = [lambda batch: receipt(batch, next_seq=1)]
+    edge.sequences = [sequence(following=3), sequence(following=following), sequence()]
+    queue.append(scans(5))
+    scanner = scanner_of(queue, edge, tmp_path)
+    assert isinstance(scanner.step(), Sent)
+    assert scanner.step() is None
+    assert [target for target, _ in edge.questions] == ["/v1/sequence?after_seq=0", "/v1/sequence?after_seq=3"]
+    assert scanner.is_idle()
+
+
+def test_an_idle_scanner_forgets_what_it_has_kept_for_long_enough(edge: Edge, tmp_path: Path) -> None:
+    clock = Clock()
+    edge.answers = [receipt]
+    with ScanQueue(tmp_path / "queue", clock=clock) as queue:
+        kept = queue.append(scans(2))
+        scanner = scanner_of(queue, edge, tmp_path, clock=clock)
+        assert isinstance(scanner.step(), Sent)
+        assert queue.kept([(1, 2)], 10) == kept
+        clock.now += KEPT_SECONDS_MAX + 1
+        assert scanner.step() is None
+        assert queue.kept([(1, 2)], 10) == []
 
 
 def test_a_hole_that_never_closes_is_asked_about_once_in_a_while(queue: ScanQueue, edge: Edge, tmp_path: Path) -> None:

@@ -13,17 +13,21 @@ import pytest
 
 from loadtests.hostile.actors import DAY_MS, Cast
 from loadtests.hostile.attack import Stage, now_ms
+from loadtests.hostile.campaign import PIPELINED
 from loadtests.hostile.crowd import CONNECTIONS, IDLE, SLOW, crowd, honest_rate
 from loadtests.hostile.signing import JSON
 from loadtests.hostile.wire import Lane
 from tests.deploy.door import NGINX, Door
 from tests.hostile.test_bodies import gzip_bomb
 from tests.journey.driver import REQUEST_SECONDS_MAX, System
+from tests.journey.test_full import resident_bytes
 
 HONEST_REQUESTS = 400
+CONNECTION_BYTES_MAX = 64_000_000
 STATUS_LINE = re.compile(rb"^HTTP/1\.1 (\d+) ", re.MULTILINE)
 REFUSED = {b"400", b"501"}
 HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST /v1/scans HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
 SMUGGLED = {
     "a length and chunks": b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(HIDDEN)),
     "chunks and a length": b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n0\r\n\r\n" % (5 + len(HIDDEN)),
@@ -74,6 +78,25 @@ def test_a_bomb_is_refused_and_the_next_request_is_served(stage: Stage, lane: La
     bomb, after = lane.exchange([wire.raw(), stage.good().wire.raw()])
     assert (bomb.status, bomb.problem) == (413, "body-too-large")
     assert after.status == 202
+
+
+def test_a_batch_that_is_taken_is_acknowledged_whatever_follows_on_its_connection(stage: Stage, lane: Lane) -> None:
+    batches = [stage.good().wire.raw() for _ in range(PIPELINED)]
+    answers = lane.exchange([*batches, b"\0\r\n\r\n"])
+    assert [answer.status for answer in answers] == [202] * PIPELINED + [400]
+
+
+def test_one_connection_takes_little_memory_whatever_it_sends(system: System) -> None:
+    worker = system.embedded.pids["ingest-1"]
+    before = resident_bytes(worker, most=True)
+    for request in (HIDDEN * 200_000, CHUNKED + b"a:\r\n" * 1_000_000):
+        with socket.create_connection(("127.0.0.1", system.settings.ingest_port), REQUEST_SECONDS_MAX) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(request)
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(65_536):
+                    pass
+    assert resident_bytes(worker, most=True) - before < CONNECTION_BYTES_MAX
 
 
 @pytest.mark.parametrize("days", [-1, 1])

@@ -5,7 +5,7 @@ import pytest
 from events import problems
 from events.control import DeviceKeyAdded, DeviceKeyRetired, DeviceKeyRevoked
 from events.problems import Kind, Problem, ProblemError
-from ingest.verify import Request, Verified, verify_request
+from ingest.verify import Request, Verified, headers_of, request_of, verify_request
 from keys.http_signatures import content_digest
 from tests.ingest.scene import (
     DOOR,
@@ -42,6 +42,29 @@ def refusal(headers: dict[str, str], **arguments: object) -> Problem:
     with pytest.raises(ProblemError) as caught:
         verify(headers, **arguments)  # type: ignore[arg-type]
     return caught.value.problem
+
+
+@pytest.mark.parametrize("raw_path", [b"/v1/s%63ans", b"/v1/s%63ans?a=1", None])
+def test_a_request_is_seen_as_its_signature_sees_it(raw_path: bytes | None) -> None:
+    """Header fields joined, the path as it was sent and without its query, the host without its scheme's port."""
+    scope = {
+        "method": "GET",
+        "scheme": "https",
+        "path": "/v1/scans",
+        "raw_path": raw_path,
+        "query_string": b"a=1",
+        "headers": [(b"Host", b"Edge.Example:443"), (b"x-one", b" 1\t"), (b"x-two", b"2"), (b"X-One", b"3")],
+    }
+    request = request_of(scope, headers_of(scope), b"body")
+    assert request == Request(
+        method="GET",
+        path="/v1/scans" if raw_path is None else "/v1/s%63ans",
+        query="a=1",
+        authority="edge.example",
+        headers={"host": "Edge.Example:443", "x-one": "1, 3", "x-two": "2"},
+        body=b"body",
+    )
+    assert request_of(scope | {"scheme": "http"}, headers_of(scope), b"").authority == "edge.example:443"
 
 
 def test_a_good_request_names_its_device_and_leaves_evidence() -> None:

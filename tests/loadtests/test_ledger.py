@@ -70,6 +70,17 @@ def test_what_is_no_record_is_named(tmp_path: Path) -> None:
         Ledgers(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "orphan",
+    [Sent(DEVICE, 7, "first"), Answered(DEVICE, 7, []), Untaken(DEVICE, 7, "first"), Untaken(DEVICE, 1, "never")],
+)
+def test_a_record_of_what_was_never_recorded_is_named(tmp_path: Path, orphan: Record) -> None:
+    path = written(tmp_path, Offered(DEVICE, [scan(1)]), orphan)
+    start = path.read_bytes().index(b"\n") + 1
+    with pytest.raises(LedgerBroken, match=f"{path.name}: no record before that at byte {start}"):
+        Ledgers(tmp_path).batches(DEVICE)
+
+
 def test_a_name_is_used_once(tmp_path: Path) -> None:
     written(tmp_path, Offered(DEVICE, [scan(1)]))
     with pytest.raises(FileExistsError):

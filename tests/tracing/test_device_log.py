@@ -12,6 +12,8 @@ from events.scans import HOW_NUMBER, KIND_NUMBER, LOG_ROW, How, Kind
 from storage.clickhouse import Store
 from tests.tracing.desk import AN, BINH, PURPOSE, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
+from tracing import device_log
+from tracing.device_log import SEQ_DELIVERIES_MAX
 from tracing.routes_device_log import DELIVERIES_DEFAULT, DELIVERIES_MAX
 
 PATH = "/v1/devices/door/scans"
@@ -85,6 +87,37 @@ def test_pages_split_no_seq_and_hold_all(desk: Desk, limit: int) -> None:
         after = body["next"]
     assert found == laid
     assert all(length <= limit or seqs == 1 for length, seqs in lengths)
+
+
+def test_a_seq_that_came_too_often_is_cut_and_the_answer_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(desk.store, (1, 1), *((4, received) for received in range(100, 0, -1)), (6, 1))
+    sql = device_log._OF_SEQ.replace(str(SEQ_DELIVERIES_MAX), "30")
+    assert sql != device_log._OF_SEQ
+    monkeypatch.setattr("tracing.device_log._OF_SEQ", sql)
+    first, cut, last = page(desk, limit=9), page(desk, limit=9, after_seq=1), page(desk, limit=9, after_seq=4)
+    assert [(scan["seq"], scan["received"]) for scan in cut["scans"]] == [(4, received) for received in range(1, 31)]
+    assert (cut["left_out"], cut["next"]) == (70, 4)
+    for body, seq in ((first, 1), (last, 6)):
+        assert ([scan["seq"] for scan in body["scans"]], body["left_out"]) == ([seq], 0)
+
+
+def test_a_page_takes_no_more_than_it_may_of_what_the_log_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.store.command(
+        "INSERT INTO log SELECT 1, 1, 5, toDateTime64(1, 3, 'UTC'), toDateTime64(number / 1000, 3, 'UTC'), 1,"
+        f" '0123456789abcdef', 'in', 'code' FROM numbers({4 * SEQ_DELIVERIES_MAX})"
+    )
+    taken: list[int] = []
+    rows = Store.rows
+
+    def counted(store: Store, sql: str, parameters: Any = None) -> Any:
+        found = rows(store, sql, parameters)
+        taken.append(len(found))
+        return found
+
+    monkeypatch.setattr(Store, "rows", counted)
+    body = page(desk, limit=10)
+    assert (len(body["scans"]), body["left_out"]) == (SEQ_DELIVERIES_MAX, 3 * SEQ_DELIVERIES_MAX)
+    assert max(taken) == SEQ_DELIVERIES_MAX
 
 
 def test_who_may_not_and_who_does_not_say_why(desk: Desk) -> None:

@@ -41,8 +41,8 @@ DAY_MS = 86_400_000
 SMALL_SORT_BYTES = 30_000_000
 SMALL_MEMORY_BYTES = 125_000_000
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-SQL_OF_RETENTION = (
-    OPERATIONS.read_text(encoding="utf-8").partition("## Retention")[2].split("```")[1].removeprefix("sql")
+_, SQL_OF_RETENTION, _, SQL_OF_A_WILD_SEQ, *_REST = (
+    OPERATIONS.read_text(encoding="utf-8").partition("## Retention")[2].replace("```sql", "```").split("```")
 )
 
 PLAIN = Came(seq=1, received=1)
@@ -149,6 +149,16 @@ def test_what_was_retired_as_the_operations_say_is_not_missing(store: Store) -> 
     assert (tally.missing, tally.next_seq, tally.seen_to) == (0, 10, 9)
     assert TallyOf(device=3, as_of=EVER).read(store).missing == 1
     assert store.rows("SELECT count() FROM log") == [(4,)]
+
+
+def test_a_wild_seq_that_was_retired_hides_holes_until_it_is_put_right_as_the_operations_say(store: Store) -> None:
+    store.insert("retired", ["device", "upto", "received"], [[7, 9_000_000_000_000, datetime_of(1)]])
+    lay(store, [Came(device=7, seq=seq, received=1_700_000_000_000) for seq in (41_351, 41_353)])
+    gaps = GapsOf(device=7, as_of=EVER, after=0, limit=9)
+    assert gaps.read(store) == []
+    for statement in statements(SQL_OF_A_WILD_SEQ.replace("truyvet.", f"{store.database}.")):
+        store.command(statement)
+    assert [(gap.first, gap.last) for gap in gaps.read(store)] == [(41_352, 41_352)]
 
 
 @pytest.fixture
@@ -261,6 +271,32 @@ def test_the_worst_come_first_and_pages_are_all_as_of_one_moment(desk: Desk) -> 
         assert (page["as_of"], page["missing"]) == (moment, 12)
         devices += [item["device"] for item in page["items"]]
     assert devices == ["gate-2", "door", "#99", "gate-4"]
+
+
+def test_the_list_is_read_for_one_at_a_time_and_once_for_all_its_pages(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(desk.store, [Came(device=device, seq=3, received=50) for device in (1, 2, 3)])
+    moments: list[int] = []
+    read = Tallies.read
+
+    def counted(question: Tallies, store: Store) -> Any:
+        moments.append(question.as_of)
+        return read(question, store)
+
+    monkeypatch.setattr(Tallies, "read", counted)
+    page = ask(desk, "/v1/gaps", limit=1)
+    with desk.parts.gap_surveys.turn():
+        assert is_problem(desk.ask("GET", "/v1/gaps", params={"cursor": page["next"]}), problems.SERVER_BUSY)
+        assert ask(desk)["missing"] == 2
+    devices = [page["items"][0]["device"]]
+    while page["next"] is not None:
+        page = ask(desk, "/v1/gaps", limit=1, cursor=page["next"])
+        devices += [item["device"] for item in page["items"]]
+    assert devices == ["door", "gate-2", "gate-3"]
+    assert moments == [page["as_of"]]
+    later = ask(desk, "/v1/gaps")["as_of"]
+    assert moments == [page["as_of"], later]
 
 
 def test_what_was_acknowledged_and_never_reached_the_log_is_missing_at_the_end(desk: Desk) -> None:

@@ -149,7 +149,7 @@ def test_what_a_device_signs_is_said_to_be_signed() -> None:
     assert "x-roles" not in operation
     headers = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
     assert headers == {"Signature-Input", "Signature"}
-    assert {"200", "400", "401", "403", "422", "500", "503"} == set(operation["responses"])
+    assert {"200", "400", "401", "403", "422", "429", "500", "503"} == set(operation["responses"])
 
 
 def test_descriptions_keep_no_indentation_of_the_source() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -15,13 +16,19 @@ from events.scans import SEQUENCE_PATH
 from ingest.limits import EdgeLimits
 from keys import enrolment
 from keys.http_signatures import parse_signature_input, sign_question, signature_base
+from storage.accounts import SIGNED
 from storage.clickhouse import Store
 from storage.stream import SEEN
 from storage.watermarks import Watermark
 from tests.tracing.deliveries import Came, lay
 from tests.tracing.desk import AN, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
-from tracing.parts import DEVICE_QUESTIONS_MAX
+from tracing.device_questions import (
+    DEVICE_QUESTIONS_MAX,
+    QUESTIONS_BURST_SECONDS,
+    QUESTIONS_PER_SECOND,
+    DeviceQuestions,
+)
 
 LIMITS = EdgeLimits()
 
@@ -58,6 +65,11 @@ def ask(desk: Desk, query: str = "") -> Any:
     answer = get(desk, signed(desk, query), query)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def used_signatures(desk: Desk) -> int:
+    """How many signatures the stream's server remembers."""
+    return len(list(desk.redis.scan_iter(f"{SIGNED}*")))
 
 
 def test_a_device_learns_exactly_what_is_missing(desk: Desk) -> None:
@@ -198,8 +210,40 @@ class TestWhoMayAsk:
             assert is_problem(get(desk, signed(desk, query), query), problems.QUESTION_INVALID, pointer)
 
     def test_a_crowd_of_devices_leaves_room_for_people(self, desk: Desk) -> None:
-        for _ in range(DEVICE_QUESTIONS_MAX):
-            assert desk.parts.device_questions.acquire(blocking=False)
-        assert is_problem(get(desk, signed(desk)), problems.SERVER_BUSY)
-        desk.parts.device_questions.release()
-        assert get(desk, signed(desk, "after_seq=0"), "after_seq=0").status_code == 200
+        headers = signed(desk)
+        with ExitStack() as others:
+            for number in range(2, 2 + DEVICE_QUESTIONS_MAX):
+                others.enter_context(desk.parts.device_questions.turn(number))
+            assert is_problem(get(desk, headers), problems.SERVER_BUSY)
+        assert used_signatures(desk) == 0
+        assert get(desk, headers).status_code == 200
+        assert used_signatures(desk) == 1
+
+    def test_a_device_has_one_question_at_a_time(self, desk: Desk) -> None:
+        headers = signed(desk)
+        with desk.parts.device_questions.turn(desk.door.number):
+            assert is_problem(get(desk, headers), problems.RATE_EXCEEDED)
+        assert used_signatures(desk) == 0
+        assert get(desk, headers).status_code == 200
+
+    def test_a_device_that_asks_and_asks_is_told_when_to_ask_again(self, desk: Desk) -> None:
+        burst = int(QUESTIONS_PER_SECOND * QUESTIONS_BURST_SECONDS)
+        for _ in range(burst + 10):
+            desk.parts.device_questions.count(desk.door.number)
+        refused = get(desk, signed(desk))
+        assert refused.json()["type"].endswith(problems.RATE_EXCEEDED.name)
+        assert 1 <= int(refused.headers["Retry-After"]) <= 10 / QUESTIONS_PER_SECOND
+        assert used_signatures(desk) == 0
+
+    def test_replays_use_up_nobodys_rate(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tracing.device_questions.QUESTIONS_BURST_SECONDS", 2.0)
+        monkeypatch.setattr("tracing.device_questions.QUESTIONS_PER_SECOND", 1.0)
+        monkeypatch.setattr(desk.parts, "device_questions", DeviceQuestions(clock=lambda: 0.0))
+        headers = signed(desk)
+        assert get(desk, headers).status_code == 200
+        for _ in range(10):
+            assert is_problem(get(desk, headers), problems.SIGNATURE_STALE)
+        for number in range(2):
+            query = f"after_seq={number}"
+            assert get(desk, signed(desk, query), query).status_code == 200
+        assert is_problem(get(desk, signed(desk, "after_seq=9"), "after_seq=9"), problems.RATE_EXCEEDED)
