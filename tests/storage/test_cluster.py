@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from app.ports import free_port
 from projections.projector import READ_MODELS
 from storage.clickhouse import MIGRATIONS_TABLE, Store, migrations, statements
 from storage.cluster import QUERY_SETTINGS, SHARDING, Cluster, NoClusterForm
@@ -94,6 +97,21 @@ def test_the_engine_knows_every_setting(store: Store) -> None:
     assert {name for name in of_tables if "dedup" in name or "fsync" in name} <= known
     assert of_tables <= known | of_queries
     assert QUERY_SETTINGS.keys() <= of_queries
+
+
+def test_the_engine_asks_the_shards_that_the_keys_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.storage.two_shards", str(tmp_path), str(free_port()), str(free_port())]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], check=True, stdout=subprocess.PIPE, timeout=60)
+    asked = json.loads(ended.stdout)
+    devices = [asked.pop(question) for question in list(asked) if question.startswith("device ")]
+    assert {tuple(shards) for shards in devices} == {(1,), (2,)}
+    assert asked.pop("progress") == [1]
+    # Sub-queries over tables of one key are planned and sent; by default the engine refuses them.
+    assert {question: set(shards) <= {1, 2} for question, shards in asked.items()} == {
+        "projection": True,
+        "tallies": True,
+        "rivals": True,
+    }
 
 
 @pytest.mark.parametrize(
