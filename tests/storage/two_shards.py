@@ -7,7 +7,9 @@ shards each question finds nobody, or what the engine refuses it with.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import chdb
 
@@ -48,7 +50,8 @@ def main() -> None:
     directory, ports = Path(sys.argv[1]), sys.argv[2:]
     config = directory / "config.xml"
     config.write_text(CONFIG.format(*ports))
-    engine = chdb.connect(f"{directory / 'engine'}?config-file={config}")
+    connect = cast("Callable[[str], Any]", chdb.connect)
+    engine = connect(f"{directory / 'engine'}?config-file={config}")
     cluster = Cluster("country", "truyvet")
     for statement in (cluster.create_database, "USE truyvet"):
         engine.query(unreplicated(statement))
