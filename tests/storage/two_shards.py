@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import chdb
 
-from projections.model import _FIRST
+from projections.model import _DOUBTFUL, _first
 from projections.scans_by_subject import SCANS_BY_SUBJECT
 from storage.clickhouse import MIGRATIONS_TABLE, migrations, statements
 from storage.cluster import QUERY_SETTINGS, Cluster
@@ -27,7 +27,7 @@ DEVICES = 16
 PARAMETERS = {"after": "0", "upto": "5", "as_of": "5", "doubtful": "[1]"}
 PROJECTION = (
     f"INSERT INTO scans_by_subject ({', '.join(SCANS_BY_SUBJECT.columns)})"
-    f" SELECT {', '.join(SCANS_BY_SUBJECT.columns.values())} {_FIRST}"
+    f" SELECT {', '.join(SCANS_BY_SUBJECT.columns.values())} {_first(_DOUBTFUL)}"
 )
 QUESTIONS = {
     **{f"device {number}": f"SELECT count() FROM log WHERE device = {number}" for number in range(DEVICES)},
