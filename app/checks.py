@@ -175,7 +175,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         # Its one owner has it open; what it says under `trace` above is how it is.
         yield Finding("store", "good", "embedded (chDB); its owner answers under trace")
         return
-    store = Store(settings.store_url, database=settings.clickhouse_database)
+    store = Store(settings.store_url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
     address = masked_url(settings.store_url)
     try:
         version = store.rows("SELECT version()")[0][0]

@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     clickhouse_url: str = ""
     """`http(s)://user:password@host:port/`; empty: chDB in `data_dir`."""
     clickhouse_database: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "truyvet"
+    clickhouse_cluster: Annotated[str, Meta(pattern="^([a-z_][a-z0-9_]{0,62})?$")] = ""
+    """The cluster in the servers' `remote_servers` over which the tables are spread; empty: plain tables."""
 
     ingest_host: Host = "127.0.0.1"
     ingest_port: Port = 8470
@@ -102,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         except msgspec.ValidationError as error:
             raise SettingsError(_explained(error, given)) from None
         settings._check_urls()
+        settings._check_cluster()
         return settings
 
     def environment(self) -> dict[str, str]:
@@ -148,6 +151,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if urlsplit(value).scheme not in schemes:
                 wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
                 raise SettingsError(f"{PREFIX}{name.upper()} is not a URL that works here: it must be {wanted}.")
+
+    def _check_cluster(self) -> None:
+        if self.clickhouse_cluster and self.embedded_store:
+            raise SettingsError(
+                f"{PREFIX}CLICKHOUSE_CLUSTER needs servers: set {PREFIX}CLICKHOUSE_URL to http(s)://… of one of them,"
+                " or leave the cluster out."
+            )
 
     @property
     def stream_url(self) -> str:

@@ -26,8 +26,8 @@ class Rebuild:
         self._rows_done = 0
         self._reached = 0
         for model in models:
-            store.command(f"DROP TABLE IF EXISTS {model.table}{REBUILD_SUFFIX} SYNC")
-            store.command(f"CREATE TABLE {model.table}{REBUILD_SUFFIX} AS {model.table}")
+            store.define(f"DROP TABLE IF EXISTS {model.table}{REBUILD_SUFFIX} SYNC")
+            store.define(f"CREATE TABLE {model.table}{REBUILD_SUFFIX} AS {model.table}")
         self._tables: Final = self._new_tables()
         self._deliveries: Final = Deliveries(store)
 
@@ -52,8 +52,8 @@ class Rebuild:
         if self._new_tables() != self._tables:
             raise StoreDown("another process rebuilds the read models as well: let only one project")
         for model in self._models:
-            self._store.command(f"EXCHANGE TABLES {model.table} AND {model.table}{REBUILD_SUFFIX}")
-            self._store.command(f"DROP TABLE {model.table}{REBUILD_SUFFIX} SYNC")
+            self._store.define(f"EXCHANGE TABLES {model.table} AND {model.table}{REBUILD_SUFFIX}")
+            self._store.define(f"DROP TABLE {model.table}{REBUILD_SUFFIX} SYNC")
         return RebuildStatus(self._id, "done", self._rows_done, self._rows_done, live, digests)
 
     def _new_tables(self) -> list[str]:

@@ -14,12 +14,18 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from storage.cluster import QUERY_SETTINGS, Cluster
 from storage.errors import StoreDown
 
 CONNECT_SECONDS_MAX: Final = 5
 QUERY_SECONDS_MAX: Final = 300
 INSERT_SETTINGS: Final[dict[str, Any]] = {"async_insert": 0}
 """Version 26 inserts asynchronously by default, and would answer before the rows are on disk."""
+
+MIGRATIONS_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS migrations (name String, applied DateTime64(3, 'UTC') DEFAULT now64(3))"
+    " ENGINE = MergeTree ORDER BY name SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+)
 
 ERROR_CHARS_MAX: Final = 300
 _QUERY_ID: Final = re.compile(r"query_id=[0-9a-f-]+")
@@ -31,10 +37,14 @@ Row = tuple[Any, ...]
 class Store:
     """Thread-safe access to one database. Every failure of the engine or the way to it is `StoreDown`."""
 
-    def __init__(self, url: str, *, database: str = "truyvet") -> None:
-        """Opens nothing yet. `url`: `chdb:///path` or `http(s)://user:password@host:port`."""
+    def __init__(self, url: str, *, database: str = "truyvet", cluster: str = "") -> None:
+        """Opens nothing yet. `url`: `chdb:///path` or `http(s)://user:password@host:port`, of any server of a cluster.
+
+        `cluster`: the name that the servers know it by; empty for a server of its own.
+        """
         self._url: Final = url
         self.database: Final = database
+        self.cluster: Final = Cluster(cluster, database) if cluster else None
         self._clients: Final = threading.local()
         self._open: Final[list[Client]] = []
         self._lock: Final = threading.Lock()
@@ -54,6 +64,11 @@ class Store:
             self._client().command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
         except (ClickHouseError, OSError, RuntimeError) as error:
             raise self._down(error) from error
+
+    def define(self, sql: str) -> None:
+        """Run a plain statement that makes, changes, exchanges or drops tables, on every server of a cluster."""
+        for statement in self.cluster.statements(sql) if self.cluster else [sql]:
+            self.command(statement)
 
     def insert_rowbinary(self, table: str, data: bytes, *, token: str) -> None:
         """Append rows packed as RowBinary; a second insert under the same token changes nothing."""
@@ -93,7 +108,7 @@ class Store:
     def _client(self) -> Client:
         client: Client | None = getattr(self._clients, "client", None)
         if client is None:
-            client = _connect(self._url, self.database)
+            client = _connect(self._url, self.database, QUERY_SETTINGS if self.cluster else {})
             self._clients.client = client
             with self._lock:
                 self._open.append(client)
@@ -114,20 +129,21 @@ def _first_words(message: str) -> str:
     return _QUERY_ID.sub("", message.splitlines()[0])[:ERROR_CHARS_MAX] if message else ""
 
 
-def _connect(url: str, database: str) -> Client:
-    """A client whose database exists."""
-    first = _open(url, None)
+def _connect(url: str, database: str, settings: Mapping[str, Any]) -> Client:
+    """A client whose database exists and whose every statement carries the settings."""
+    first = _open(url, None, {})
     first.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     first.close()
-    return _open(url, database)
+    return _open(url, database, settings)
 
 
-def _open(url: str, database: str | None) -> Client:
+def _open(url: str, database: str | None, settings: Mapping[str, Any]) -> Client:
     if url.startswith("chdb:"):
         return clickhouse_connect.get_client(dsn=url, database=database)
     return clickhouse_connect.get_client(
         dsn=url,
         database=database,
+        settings=dict(settings),
         connect_timeout=CONNECT_SECONDS_MAX,
         send_receive_timeout=QUERY_SECONDS_MAX,
         autogenerate_session_id=False,
@@ -143,15 +159,14 @@ def migrations() -> list[tuple[str, str]]:
 
 def migrate(store: Store) -> list[str]:
     """Apply what is not applied yet and return its names. Each statement may safely run twice."""
-    store.command(
-        "CREATE TABLE IF NOT EXISTS migrations (name String, applied DateTime64(3, 'UTC') DEFAULT now64(3))"
-        " ENGINE = MergeTree ORDER BY name SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
-    )
+    if store.cluster:
+        store.command(store.cluster.create_database)
+    store.define(MIGRATIONS_TABLE)
     applied = {row[0] for row in store.rows("SELECT name FROM migrations")}
     fresh = [(name, sql) for name, sql in migrations() if name not in applied]
     for name, sql in fresh:
         for statement in statements(sql):
-            store.command(statement)
+            store.define(statement)
         store.insert("migrations", ["name"], [[name]])
     return [name for name, _ in fresh]
 

@@ -23,7 +23,7 @@ def store(settings: Settings) -> Store:
     """The store; connects when it is first used."""
     if settings.embedded_store:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Store(settings.store_url, database=settings.clickhouse_database)
+    return Store(settings.store_url, database=settings.clickhouse_database, cluster=settings.clickhouse_cluster)
 
 
 def unique_owner() -> str:

@@ -32,6 +32,8 @@ def test_foreign_variables_are_left_alone() -> None:
         ("TRUYVET_INGEST_WORKERS", "0", "TRUYVET_INGEST_WORKERS=0"),
         ("TRUYVET_LOG_LEVEL", "loud", "TRUYVET_LOG_LEVEL=loud"),
         ("TRUYVET_CLICKHOUSE_DATABASE", "x; DROP", "TRUYVET_CLICKHOUSE_DATABASE="),
+        ("TRUYVET_CLICKHOUSE_CLUSTER", "x') DROP", "TRUYVET_CLICKHOUSE_CLUSTER="),
+        ("TRUYVET_CLICKHOUSE_CLUSTER", "country", "set TRUYVET_CLICKHOUSE_URL"),
         ("TRUYVET_REDIS_URL", "localhost:6379", "TRUYVET_REDIS_URL is not a URL"),
         ("TRUYVET_CLICKHOUSE_URL", "embedded", "TRUYVET_CLICKHOUSE_URL is not a URL"),
         ("TRUYVET_API_URL", "ftp://x", "TRUYVET_API_URL is not a URL"),

@@ -1,0 +1,193 @@
+CREATE TABLE IF NOT EXISTS migrations_local ON CLUSTER country (name String, applied DateTime64(3, 'UTC') DEFAULT now64(3))
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY name SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS migrations ON CLUSTER country AS migrations_local
+ENGINE = Distributed('country', 'truyvet', 'migrations_local', 0);
+
+CREATE TABLE IF NOT EXISTS log_local ON CLUSTER country (
+    device UInt32 CODEC(Delta, ZSTD(1)),
+    key UInt16 CODEC(ZSTD(1)),
+    seq UInt64 CODEC(Delta, ZSTD(1)),
+    at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    received DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    place UInt32 CODEC(ZSTD(1)),
+    subject FixedString(16) CODEC(ZSTD(1)),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3) CODEC(ZSTD(1)),
+    how Enum8('code' = 1, 'citizen' = 2, 'subject' = 3, 'phone' = 4) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMMDD(received)
+ORDER BY (device, seq)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS log ON CLUSTER country AS log_local
+ENGINE = Distributed('country', 'truyvet', 'log_local', cityHash64(device));
+
+CREATE TABLE IF NOT EXISTS refused_local ON CLUSTER country (
+    device UInt32,
+    key UInt16,
+    seq UInt64,
+    at DateTime64(3, 'UTC'),
+    received DateTime64(3, 'UTC'),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3),
+    reason Enum8('bad_code' = 1, 'wrong_code' = 2, 'unknown_issuer' = 3, 'expired_code' = 4, 'revoked_code' = 5,
+        'bad_citizen_number' = 6, 'bad_subject' = 7, 'subject_missing' = 8, 'subject_ambiguous' = 9,
+        'subject_not_allowed' = 10, 'unknown_place' = 11, 'place_missing' = 12, 'place_not_allowed' = 13,
+        'time_out_of_range' = 14, 'seq_repeated' = 15)
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMMDD(received)
+ORDER BY (device, seq)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS refused ON CLUSTER country AS refused_local
+ENGINE = Distributed('country', 'truyvet', 'refused_local', cityHash64(device));
+
+CREATE TABLE IF NOT EXISTS evidence_local ON CLUSTER country (
+    device UInt32,
+    key UInt16,
+    seq_min UInt64,
+    seq_max UInt64,
+    received DateTime64(3, 'UTC'),
+    entry String,
+    sealed String CODEC(NONE)
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMMDD(received)
+ORDER BY (device, seq_min)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1,
+    index_granularity = 128;
+
+CREATE TABLE IF NOT EXISTS evidence ON CLUSTER country AS evidence_local
+ENGINE = Distributed('country', 'truyvet', 'evidence_local', cityHash64(device));
+
+CREATE TABLE IF NOT EXISTS poison_local ON CLUSTER country (
+    entry String,
+    received DateTime64(3, 'UTC'),
+    reason String,
+    payload String
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(received)
+ORDER BY entry
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS poison ON CLUSTER country AS poison_local
+ENGINE = Distributed('country', 'truyvet', 'poison_local', 0);
+
+CREATE TABLE IF NOT EXISTS scans_by_subject_local ON CLUSTER country (
+    subject FixedString(16) CODEC(ZSTD(1)),
+    at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    device UInt32 CODEC(ZSTD(1)),
+    seq UInt64 CODEC(ZSTD(1)),
+    key UInt16 CODEC(ZSTD(1)),
+    place UInt32 CODEC(ZSTD(1)),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3) CODEC(ZSTD(1)),
+    received DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toMonday(at)
+ORDER BY (subject, at, device, seq)
+SETTINGS index_granularity = 1024, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000,
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+
+CREATE TABLE IF NOT EXISTS scans_by_subject ON CLUSTER country AS scans_by_subject_local
+ENGINE = Distributed('country', 'truyvet', 'scans_by_subject_local', cityHash64(subject));
+
+CREATE TABLE IF NOT EXISTS scans_by_place_hour_local ON CLUSTER country (
+    place_hour UInt64 CODEC(Delta, ZSTD(1)),
+    subject FixedString(16) CODEC(ZSTD(1)),
+    at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    device UInt32 CODEC(ZSTD(1)),
+    seq UInt64 CODEC(ZSTD(1)),
+    key UInt16 CODEC(ZSTD(1)),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3) CODEC(ZSTD(1)),
+    received DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toMonday(at)
+ORDER BY (place_hour, subject, at, device, seq)
+SETTINGS index_granularity = 256, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000,
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+
+CREATE TABLE IF NOT EXISTS scans_by_place_hour ON CLUSTER country AS scans_by_place_hour_local
+ENGINE = Distributed('country', 'truyvet', 'scans_by_place_hour_local', cityHash64(place_hour));
+
+CREATE TABLE IF NOT EXISTS progress_local ON CLUSTER country (
+    name String,
+    received Int64,
+    rows UInt64
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', received)
+ORDER BY name
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS progress ON CLUSTER country AS progress_local
+ENGINE = Distributed('country', 'truyvet', 'progress_local', 0);
+
+CREATE TABLE IF NOT EXISTS traces_local ON CLUSTER country (
+    id String,
+    asked_at DateTime64(3, 'UTC'),
+    actor String,
+    fingerprint FixedString(32),
+    question String CODEC(ZSTD(3)),
+    answer String CODEC(ZSTD(3))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (asked_at, id)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS traces ON CLUSTER country AS traces_local
+ENGINE = Distributed('country', 'truyvet', 'traces_local', 0);
+
+CREATE TABLE IF NOT EXISTS audit_local ON CLUSTER country (
+    at DateTime64(3, 'UTC'),
+    actor String,
+    token String,
+    role Enum8('admin' = 1, 'analyst' = 2, 'officer' = 3, 'viewer' = 4),
+    action LowCardinality(String),
+    object String,
+    purpose String
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(at)
+ORDER BY at
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS audit ON CLUSTER country AS audit_local
+ENGINE = Distributed('country', 'truyvet', 'audit_local', 0);
+
+CREATE TABLE IF NOT EXISTS control_local ON CLUSTER country (
+    entry String,
+    at Int64,
+    event String CODEC(ZSTD(3))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (at, entry)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS control ON CLUSTER country AS control_local
+ENGINE = Distributed('country', 'truyvet', 'control_local', 0);
+
+CREATE TABLE IF NOT EXISTS retired_local ON CLUSTER country (
+    device UInt32,
+    upto UInt64,
+    received DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY device
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS retired ON CLUSTER country AS retired_local
+ENGINE = Distributed('country', 'truyvet', 'retired_local', cityHash64(device));
+
+ALTER TABLE log_local ON CLUSTER country MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE refused_local ON CLUSTER country MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE evidence_local ON CLUSTER country MODIFY SETTING merge_selector_base = 20;
+
+ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING merge_selector_base = 10;
+
+ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY SETTING merge_selector_base = 10;
