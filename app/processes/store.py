@@ -20,8 +20,6 @@ from storage.control import ControlLog
 
 LOCK_FILE: Final = "store.lock"
 LOCK_POLL_SECONDS: Final = 0.1
-NICENESS: Final = 10
-"""On shared cores the edge and the stream come first: scanners wait for receipts, the log has a stream before it."""
 SINK_OWNER: Final = "embedded store"
 """One name for good: the lock above already keeps every other owner out."""
 
@@ -34,7 +32,6 @@ def run(settings: Settings, life: Life) -> None:
     """Own the store until the process is told to stop."""
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     allow_open_files()
-    os.nice(NICENESS)  # before the first thread, so that the engine's have it too
     lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
     client, store = stream_client(settings), backend.store(settings)
     migrate(store)

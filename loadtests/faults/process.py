@@ -51,8 +51,8 @@ class Task(msgspec.Struct, frozen=True):
 class MortalStore(Store):
     """The store, with a step after each table's rows."""
 
-    def __init__(self, url: str, *, database: str, on_step: OnStep) -> None:
-        super().__init__(url, database=database)
+    def __init__(self, url: str, *, on_step: OnStep, **options: Any) -> None:
+        super().__init__(url, **options)
         self._on_step: Final = on_step
 
     def insert_rowbinary(self, table: str, data: bytes, *, token: str) -> None:
@@ -100,8 +100,8 @@ def equipped(task: Task) -> Iterator[None]:
         else:
             sink_reaper = Reaper(task.orders, "sink")
 
-            def store(url: str, *, database: str) -> Store:
-                opened = MortalStore(url, database=database, on_step=sink_reaper)
+            def store(url: str, **options: Any) -> Store:
+                opened = MortalStore(url, on_step=sink_reaper, **options)
                 if task.read_port:
                     serve_reads(opened, task.read_port)
                 return opened
