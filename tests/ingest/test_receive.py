@@ -482,7 +482,7 @@ def test_alone_under_uvicorn(edge: Edge, redis_url: str) -> None:
         async with redis.asyncio.Redis.from_url(redis_url) as client:
             # Listening before the server starts: connections wait for it, and nobody has to poll.
             listener = socket.create_server(("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(edge.app(client), log_level="critical"))
+            server = uvicorn.Server(uvicorn.Config(edge.app(client), log_config=None))
             serving = asyncio.create_task(server.serve([listener]))
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as http:
                 answers = [

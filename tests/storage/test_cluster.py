@@ -105,12 +105,13 @@ def test_the_engine_asks_the_shards_that_the_keys_name(tmp_path: Path) -> None:
     asked = json.loads(ended.stdout)
     devices = [asked.pop(question) for question in list(asked) if question.startswith("device ")]
     assert {tuple(shards) for shards in devices} == {(1,), (2,)}
-    assert asked.pop("progress") == [1]
-    # Sub-queries over tables of one key are planned and sent; by default the engine refuses them.
+    # Sub-queries over tables of one key are planned and sent; by default the engine refuses them. Of the shards that it
+    # asks at once, either may be the first to be missed.
     assert {question: set(shards) <= {1, 2} for question, shards in asked.items()} == {
         "projection": True,
         "tallies": True,
         "rivals": True,
+        "progress": True,
     }
 
 
