@@ -1,5 +1,6 @@
 """TCP addresses: bound for a server, or found to be taken, with what to do."""
 
+import contextlib
 import socket
 import time
 from typing import Final
@@ -53,7 +54,24 @@ def await_free(host: str, port: int, *, seconds: float) -> None:
 
 def free_port() -> int:
     """A loopback port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """So many loopback ports that nobody listens on at the moment; distinct, because all are held until the last."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def on_free_ports() -> dict[str, str]:
+    """The settings that put a whole service on free ports of loopback."""
+    ingest, trace, valkey = free_ports(3)
+    return {
+        "TRUYVET_INGEST_PORT": str(ingest),
+        "TRUYVET_TRACE_PORT": str(trace),
+        "TRUYVET_VALKEY_PORT": str(valkey),
+    }

@@ -21,6 +21,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pointer: str = ""
     retry_after_seconds: int = 0
 
+    @property
+    def name(self) -> str:
+        """What the catalogue calls it: the last part of `type`."""
+        return self.type.removeprefix(PROBLEM_TYPE_BASE)
+
     def body(self) -> bytes:
         """The JSON body, to be sent as `application/problem+json`."""
         return codec.to_json(self)

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from app.open_files import allow_open_files
 from app.ports import free_port
@@ -21,8 +22,13 @@ LONG: Final = ("tests/journey/", "tests/loadtests/", "tests/hostile/")
 
 
 def pytest_configure() -> None:
-    """The engine of this process wants as many files as the store process allows itself."""
+    """The engine of this process wants as many files as the store process allows itself.
+
+    No example of a property has a deadline: on a machine that is busy, time says nothing about the code.
+    """
     allow_open_files()
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

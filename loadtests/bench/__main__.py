@@ -1,12 +1,10 @@
 """`python -m loadtests.bench`: measures the service beside its baselines, and checks that nothing was lost."""
 
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 from rich.console import Console
@@ -19,6 +17,7 @@ from loadtests.bench.machine import machine, mount, versions
 from loadtests.bench.report import Result, show
 from loadtests.bench.session import Session, Sizes, quick
 from loadtests.bench.system import RAM_FILE_SYSTEMS
+from loadtests.ending import exit_when_told
 from storage.valkey import ValkeyFailed
 
 BENCHES: Final[dict[str, Callable[[Session], Result]]] = {
@@ -58,7 +57,7 @@ def main(
     if file_system in RAM_FILE_SYSTEMS:
         raise click.BadParameter(f"{parent} is in memory ({file_system}): name a directory on a disk with --dir.")
     allow_open_files()
-    signal.signal(signal.SIGTERM, _terminated)
+    exit_when_told()
     console = _console()
     sizes = quick(workers) if is_quick else Sizes(seconds=seconds, workers=workers)
     described, found = machine(parent), versions()
@@ -90,11 +89,6 @@ def _write(line: bytes, out: Path | None) -> None:
     if out is not None:
         with out.open("ab") as file:
             file.write(line + b"\n")
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave through every `finally`, so that no process and no directory stays behind."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -29,16 +29,21 @@ CATCHUP_TARGET: Final = 200_000.0
 FILL_BASELINE: Final = "scans/s into the stream, by the edge alone"
 
 
+class Reached(msgspec.Struct, frozen=True):
+    """When all of it was there, in seconds since the store went on, and the CPU seconds of each process until then."""
+
+    seconds: float
+    cpu_seconds: dict[str, float]
+
+
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """A backlog worked off. Seconds count from the moment when the store goes on."""
+    """A backlog worked off. `fill_rate`: scans a second at which it was made."""
 
     scans: int
     stream_bytes: int
     fill_rate: float
-    log_seconds: float
-    read_models_seconds: float
-    cpu_seconds_log: dict[str, float]
-    cpu_seconds_read_models: dict[str, float]
+    log: Reached
+    read_models: Reached
     verdict: Verdict
     faults: list[str]
 
@@ -51,46 +56,34 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 def drain(session: Session) -> Result:
     """sink.drain: until the log has all of it."""
     backlog = worked_off(session)
-    rate = backlog.scans / backlog.log_seconds
-    return Result(
-        bench="sink.drain",
-        value=rate,
-        unit="scans/s",
-        baseline=FILL_BASELINE,
-        baseline_value=backlog.fill_rate,
-        target=f"≥ {DRAIN_TARGET:,.0f} scans/s",
-        met=rate >= DRAIN_TARGET,
-        progress=rate / DRAIN_TARGET,
-        figures={
-            "scans": backlog.scans,
-            "seconds": round(backlog.log_seconds, 2),
-            "stream_bytes_per_scan": round(backlog.stream_bytes / backlog.scans, 1),
-            "cpu_seconds": backlog.cpu_seconds_log,
-            "cpu_seconds_per_million_scans": per_million(backlog.cpu_seconds_log, backlog.scans),
-            "check": backlog.verdict,
-        },
-        failures=backlog.failures,
-    )
+    stream_bytes = round(backlog.stream_bytes / backlog.scans, 1)
+    return _result("sink.drain", DRAIN_TARGET, backlog, backlog.log, stream_bytes_per_scan=stream_bytes)
 
 
 def catchup(session: Session) -> Result:
     """projections.catchup: until traces see all of it."""
     backlog = worked_off(session)
-    rate = backlog.scans / backlog.read_models_seconds
+    return _result("projections.catchup", CATCHUP_TARGET, backlog, backlog.read_models)
+
+
+def _result(bench: str, target: float, backlog: Backlog, reached: Reached, **figures: float) -> Result:
+    """The rate at which the backlog was worked off until that was reached; `figures` are the bench's own."""
+    rate = backlog.scans / reached.seconds
     return Result(
-        bench="projections.catchup",
+        bench=bench,
         value=rate,
         unit="scans/s",
         baseline=FILL_BASELINE,
         baseline_value=backlog.fill_rate,
-        target=f"≥ {CATCHUP_TARGET:,.0f} scans/s",
-        met=rate >= CATCHUP_TARGET,
-        progress=rate / CATCHUP_TARGET,
+        target=f"≥ {target:,.0f} scans/s",
+        met=rate >= target,
+        progress=rate / target,
         figures={
             "scans": backlog.scans,
-            "seconds": round(backlog.read_models_seconds, 2),
-            "cpu_seconds": backlog.cpu_seconds_read_models,
-            "cpu_seconds_per_million_scans": per_million(backlog.cpu_seconds_read_models, backlog.scans),
+            "seconds": round(reached.seconds, 2),
+            **figures,
+            "cpu_seconds": reached.cpu_seconds,
+            "cpu_seconds_per_million_scans": per_million(reached.cpu_seconds, backlog.scans),
             "check": backlog.verdict,
         },
         failures=backlog.failures,
@@ -122,10 +115,8 @@ def worked_off(session: Session) -> Backlog:
         scans=filled.scans,
         stream_bytes=stream_bytes,
         fill_rate=filled.scans / filled.seconds,
-        log_seconds=logged - began,
-        read_models_seconds=visible - began,
-        cpu_seconds_log=cpu_between(before, after_log),
-        cpu_seconds_read_models=cpu_between(before, after_read_models),
+        log=Reached(logged - began, cpu_between(before, after_log)),
+        read_models=Reached(visible - began, cpu_between(before, after_read_models)),
         verdict=verdict,
         faults=trial.faults,
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from app.clock import DAY_MS
 from keys.codes import CODE_NONCE_BYTES, issue_person_code
 from keys.secrets import ServerSecrets
 from loadtests.bench.world import World
@@ -15,7 +16,6 @@ CODE_CHARS: Final = 80
 """The text of a personal code without its signature, which scanners leave off."""
 ISSUERS: Final = 2
 PEOPLE_PER_TASK: Final = 5_000
-DAY_MS: Final = 86_400_000
 
 
 class _Task(msgspec.Struct, frozen=True):

@@ -22,8 +22,9 @@ SAMPLES_MIN: Final = 3
 def run(session: Session) -> Result:
     """The store's largest resident memory, with every process's largest and growth."""
     load = headline(session, "msgpack")
-    largest = {name: max(values) for name, (_, values) in _series(load.samples).items()}
-    growth = {name: grown(*line) for name, line in _series(load.samples).items()}
+    series = _series(load.samples)
+    largest = {name: max(values) for name, (_, values) in series.items()}
+    growth = {name: grown(*line) for name, line in series.items()}
     limited = {name: _limit(name) for name in largest if _limit(name)}
     return Result(
         bench="memory",

@@ -19,6 +19,9 @@ from loadtests.bench.system import Directories, System, key_file
 from loadtests.bench.trial import Trial
 from loadtests.bench.world import World, new_world
 
+SCANS_PER_SECOND_MAX: Final = 1_000_000
+"""No load is expected to pass this; the world's devices have time for as many scans."""
+
 Say = Callable[[str], None]
 """Tells people how far the run is."""
 
@@ -50,10 +53,6 @@ def quick(workers: int) -> Sizes:
         visible_scans_per_second=5_000,
         baseline_seconds=0.3,
     )
-
-
-SCANS_PER_SECOND_MAX: Final = 1_000_000
-"""No load is expected to pass this; the world's devices have time for as many scans."""
 
 
 class Population(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """`make faults`: a campaign from the command line."""
 
-import signal
 import sys
 import tempfile
 import time
@@ -11,13 +10,13 @@ from typing import Final
 import click
 
 from events import codec
+from loadtests.ending import exit_when_told
 from loadtests.faults.campaign import CampaignFailed, Report, campaign
 from loadtests.faults.schedule import BLOCK_ROUNDS, Round, scheduled
 from loadtests.faults.steps import DECK
 from loadtests.faults.system import Stuck
 
 FAILED: Final = 1
-TERMINATED: Final = 143
 
 
 @click.command()
@@ -35,7 +34,7 @@ def faults(*, seed: int, rounds: int, first: int, report: Path | None, hasty: bo
         for number in range(first, first + rounds):
             click.echo(announcement(scheduled(seed, number)))
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    exit_when_told()
     played: list[Report] = []
 
     def tell(one: Report) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 import redis
 
+from app.clock import now_ms
 from ingest.evidence import EvidenceBroken, open_evidence
 from keys.secrets import ServerSecrets
 from loadtests.faults.ledger import Acknowledged, Ledger, ScanId
@@ -111,7 +112,7 @@ class Audit:
     def _drained(self) -> int:
         """The watermark (received ms) up to which the read models are complete, once they hold all there is."""
         self._await(self._is_laid, "the stream's end")
-        goal = max(time.time_ns() // 1_000_000, self._stream.state().received)
+        goal = max(now_ms(), self._stream.state().received)
         marks: list[Watermark] = []
 
         def told() -> bool:

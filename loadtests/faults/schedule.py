@@ -71,7 +71,7 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
 
 
 class Break(msgspec.Struct, frozen=True, tag="break"):
-    """A link breaks in one of the `links.WAYS` for a while, then heals."""
+    """A link breaks in one of `WAYS` for a while, then heals."""
 
     link: str
     way: Way

@@ -9,6 +9,7 @@ from typing import Final
 
 import redis
 
+from app.clock import now_ms
 from app.key_file import load_or_create
 from app.ports import AddressTaken, bound
 from app.settings import Settings
@@ -73,9 +74,7 @@ class System:
                 "TRUYVET_LOG_LEVEL": "warning",
             }
         )
-        self.secrets: ServerSecrets = load_or_create(
-            self.settings.keys_path, data_exists=False, now_ms=time.time_ns() // 1_000_000
-        )
+        self.secrets: ServerSecrets = load_or_create(self.settings.keys_path, data_exists=False, now_ms=now_ms())
 
     @contextlib.contextmanager
     def running(self) -> Iterator["System"]:

@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from app.clock import DAY_MS, now_ms
 from app.simulate.edge import Answer, ConnectionGone, EdgeConnection
 from events import codec
 from events.control import ControlEvent, PlaceRegistered
 from events.devices import Device
 from events.places import Place
-from events.problems import KEY_UNKNOWN, PROBLEM_TYPE_BASE, Problem
+from events.problems import KEY_UNKNOWN, Problem
 from events.scans import Kind, Receipt, Refusal, Scan, ScanBatch
 from keys.codes import CODE_NONCE_BYTES, issue_person_code
 from keys.enrolment import FIRST_KEY, enrolled
@@ -93,7 +94,7 @@ class Scanner:
         self._connection.close()
 
     def _scanned(self) -> Batch:
-        now, first = time.time_ns() // 1_000_000, self._next
+        now, first = now_ms(), self._next
         scans: list[Scan] = []
         sent: list[Sent] = []
         for seq in range(first, first + self._chance.randint(1, BATCH_SCANS_MAX)):
@@ -209,13 +210,13 @@ def enrolled_scanners(system: System, ledger: Ledger, seed: str) -> list[Scanner
 
 
 def _person(system: System) -> Person:
-    now, subject = time.time_ns() // 1_000_000, os.urandom(16)
+    now, subject = now_ms(), os.urandom(16)
     code = issue_person_code(
         system.secrets,
         subject,
         vehicle=False,
-        issued=now - 24 * HOUR_MS,
-        expires=now + 24 * HOUR_MS,
+        issued=now - DAY_MS,
+        expires=now + DAY_MS,
         nonce=os.urandom(CODE_NONCE_BYTES),
     )
     return Person(subject, code)
@@ -226,7 +227,7 @@ def _check_patience(answer: Answer) -> None:
     if answer.status in BUSY:
         return
     try:
-        problem = codec.from_json(answer.body, Problem).type.removeprefix(PROBLEM_TYPE_BASE)
+        problem = codec.from_json(answer.body, Problem).name
     except msgspec.MsgspecError:
         problem = "no problem document"
     if problem != KEY_UNKNOWN.name:

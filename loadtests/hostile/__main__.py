@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from app.clock import now_ms
-from app.ports import free_port
+from app.ports import on_free_ports
 from app.processes.backend import store
 from app.settings import Settings
 from app.stream_client import stream_client
 from app.supervisor import Embedded
 from events import codec
+from loadtests.ending import exit_when_told
 from loadtests.hostile.campaign import Campaign, Rows
 from loadtests.hostile.crowd import IDLE, NOBODY, SLOW
 from storage.watermarks import Watermarks
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
+    exit_when_told()
     with tempfile.TemporaryDirectory(prefix="truyvet-hostile-") as directory:
         settings = _settings(Path(directory) / "data")
         with Embedded(settings):
@@ -62,13 +64,11 @@ def _settings(directory: Path) -> Settings:
     return Settings.from_environment(
         {
             "TRUYVET_DATA_DIR": str(directory),
-            "TRUYVET_INGEST_PORT": str(free_port()),
-            "TRUYVET_TRACE_PORT": str(free_port()),
-            "TRUYVET_VALKEY_PORT": str(free_port()),
             "TRUYVET_LOG_LEVEL": "warning",
             "TRUYVET_DEVICE_REQUESTS_PER_SECOND": "1000000",
             "TRUYVET_DEVICE_SCANS_PER_SECOND": "1000000",
         }
+        | on_free_ports()
     )
 
 

@@ -3,12 +3,12 @@
 import hashlib
 import itertools
 import random
-import time
 from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from app.clock import DAY_MS, now_ms
 from app.key_file import load
 from app.settings import Settings
 from app.stream_client import stream_client
@@ -21,7 +21,6 @@ from storage.control import ControlLog
 
 SECOND_MS: Final = 1_000
 HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 PEOPLE: Final = 64
 CODE_LIFE_MS: Final = 2 * DAY_MS
 OTHER_KID: Final = 60_000
@@ -64,7 +63,7 @@ class Cast:
         self._random: Final = random.Random(f"cast {seed}")
         self._seqs: Final[dict[tuple[str, int], itertools.count[int]]] = {}
         self._revoked_nonce: Final = self._random.randbytes(12)
-        self.now_ms: Final = time.time_ns() // 1_000_000
+        self.now_ms: Final = now_ms()
         client = stream_client(settings)
         try:
             control = ControlLog(client)

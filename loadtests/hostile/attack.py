@@ -3,11 +3,11 @@
 import collections
 import gzip
 import random
-import time
 from typing import Any, Final
 
 import msgspec
 
+from app.clock import now_ms
 from events.scans import Kind
 from loadtests.hostile.actors import Actor, Cast
 from loadtests.hostile.signing import JSON, MSGPACK, signed
@@ -147,8 +147,3 @@ class Stage:
     def signed(self, actor: Actor, body: bytes, **how: Any) -> Wire:
         """Any body, signed by the device now; `how` goes to `signed`."""
         return signed(actor.key, how.pop("keyid", actor.keyid), body, **{"created": now_ms() // 1000} | how)
-
-
-def now_ms() -> int:
-    """Unix milliseconds."""
-    return time.time_ns() // 1_000_000

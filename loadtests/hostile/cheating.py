@@ -3,8 +3,9 @@
 import random
 from typing import Any, Final
 
-from loadtests.hostile.actors import DAY_MS, HOUR_MS, Actor
-from loadtests.hostile.attack import GOOD_SEQS_FROM, NEVER_SEQS_FROM, Attack, Fields, Signed, Stage, now_ms
+from app.clock import DAY_MS, now_ms
+from loadtests.hostile.actors import HOUR_MS, Actor
+from loadtests.hostile.attack import GOOD_SEQS_FROM, NEVER_SEQS_FROM, Attack, Fields, Signed, Stage
 from loadtests.hostile.signing import JSON, MSGPACK
 from loadtests.hostile.tampering import Maker
 

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from loadtests.hostile.attack import NEVER_SEQS_FROM, Attack, Signed, Stage, now_ms
+from app.clock import now_ms
+from loadtests.hostile.attack import NEVER_SEQS_FROM, Attack, Signed, Stage
 from loadtests.hostile.signing import JSON, MSGPACK, digest, signed
 from loadtests.hostile.wire import Wire
 

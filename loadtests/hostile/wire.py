@@ -9,7 +9,7 @@ import httptools
 import msgspec
 
 from events import codec
-from events.problems import PROBLEM_TYPE_BASE, Problem
+from events.problems import Problem
 from events.scans import Receipt
 
 ANSWER_SECONDS_MAX: Final = 60.0
@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     def problem(self) -> str:
         """The problem's name; empty where it is none."""
         try:
-            return codec.from_json(self.body, Problem).type.removeprefix(PROBLEM_TYPE_BASE)
+            return codec.from_json(self.body, Problem).name
         except msgspec.MsgspecError:
             return ""
 

@@ -1,46 +1,29 @@
 """A service of its own for the tests that need one: real processes on free ports and a fresh data directory."""
 
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
 import pytest
 
+from app.ports import on_free_ports
 from app.settings import Settings
 from app.supervisor import Embedded
 
 COMMAND_SECONDS_MAX: Final = 60.0
+WAIT_SECONDS_MAX: Final = 60.0
+"""Most of it is never waited: this is for a machine that is busy with other things."""
 
 T = TypeVar("T")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; distinct because all are held until the last is chosen."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 def settings_in(directory: Path, **values: str) -> Settings:
     """Settings of a data directory of its own, on free ports."""
-    ingest, trace, valkey = free_ports(3)
-    return Settings.from_environment(
-        {
-            "TRUYVET_DATA_DIR": str(directory / "data"),
-            "TRUYVET_INGEST_PORT": str(ingest),
-            "TRUYVET_TRACE_PORT": str(trace),
-            "TRUYVET_VALKEY_PORT": str(valkey),
-        }
-        | values
-    )
+    return Settings.from_environment({"TRUYVET_DATA_DIR": str(directory / "data")} | on_free_ports() | values)
 
 
 @pytest.fixture
@@ -67,7 +50,7 @@ def truyvet(settings: Settings, *arguments: str, stdin: str = "", **variables: s
     )
 
 
-def until(happened: Callable[[], T | None], seconds: float = 30.0) -> T:
+def until(happened: Callable[[], T | None], seconds: float = WAIT_SECONDS_MAX) -> T:
     """What `happened` gives once it gives something; fails when it does not in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

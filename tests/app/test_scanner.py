@@ -150,7 +150,7 @@ class Clock:
 def scanner_of(
     queue: ScanQueue, edge: Edge, tmp_path: Path, batch_scans: int = 1_000, clock: Clock | None = None
 ) -> Scanner:
-    client = EdgeClient(edge.url, timeout_seconds=5)
+    client = EdgeClient(edge.url, timeout_seconds=60)
     return Scanner(
         queue,
         Signer(PRIVATE, "gate-1.1"),

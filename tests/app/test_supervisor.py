@@ -108,11 +108,12 @@ def up(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        until(lambda: process.poll() is not None or ready(settings), 60)
-        assert process.poll() is None
-        yield process
-        if process.poll() is None:
-            process.terminate()
+        try:
+            until(lambda: process.poll() is not None or ready(settings))
+            assert process.poll() is None
+            yield process
+        finally:
+            process.terminate()  # harmless where it has ended
 
 
 def children(pid: int) -> list[int]:

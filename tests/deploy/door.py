@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from app.ports import free_port
+from app.ports import free_ports
 from tests.deploy.compose import ROOT
 
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -19,8 +19,7 @@ class Door:
     """nginx in front of an ingest and a trace process on loopback ports."""
 
     def __init__(self, directory: Path, *, ingest_port: int, trace_port: int, listen: str = "listen.conf") -> None:
-        self.port: Final = free_port()
-        self.tls_port: Final = free_port()
+        self.port, self.tls_port = free_ports(2)
         self.log: Final = directory / "access.log"
         self._directory: Final = directory
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtests.hostile.actors import DAY_MS, Cast
-from loadtests.hostile.attack import Stage, now_ms
+from app.clock import DAY_MS, now_ms
+from loadtests.hostile.actors import Cast
+from loadtests.hostile.attack import Stage
 from loadtests.hostile.campaign import PIPELINED
 from loadtests.hostile.crowd import CONNECTIONS, IDLE, SLOW, crowd, honest_rate
 from loadtests.hostile.signing import JSON

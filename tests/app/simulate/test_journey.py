@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from app.clock import now_ms
-from app.ports import free_port
+from app.ports import free_ports
 from app.settings import PREFIX, Settings
 from app.simulate.memory import MEMORY_FILE, Memory, recall, remember
 from app.simulate.perform import Province, perform, raise_province
@@ -29,11 +29,12 @@ COMMAND_SECONDS_MAX = 180
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A data directory and ports of this module's own."""
+    ingest, trace, valkey = free_ports(3)
     return Settings(
         data_dir=tmp_path_factory.mktemp("province"),
-        ingest_port=free_port(),
-        trace_port=free_port(),
-        valkey_port=free_port(),
+        ingest_port=ingest,
+        trace_port=trace,
+        valkey_port=valkey,
         log_level="warning",
     )
 

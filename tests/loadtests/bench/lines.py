@@ -1,8 +1,22 @@
-"""A bench's line as a program reads it."""
+"""A bench's result, and its line as a program reads it."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from loadtests.bench.report import Result
+
+RESULT: Final = Result(
+    bench="disk",
+    value=6.0,
+    unit="bytes/scan",
+    baseline="other",
+    baseline_value=2.0,
+    target="≤ 5",
+    met=True,
+    progress=1.2,
+)
+"""A made-up one; each test changes what it is about."""
 
 
 class Line(msgspec.Struct, frozen=True):

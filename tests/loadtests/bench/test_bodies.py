@@ -1,11 +1,11 @@
 """Bodies made in bulk are the bytes that a scanner's library would send, and they are signed."""
 
 import secrets
-import time
 
 import numpy as np
 import pytest
 
+from app.clock import now_ms
 from events import codec
 from events.scans import KIND_NUMBER, Scan, ScanBatch
 from ingest.decode import decode_body
@@ -17,7 +17,7 @@ from loadtests.bench.bodies import CONTENT_TYPES, Dealer, Encoding, Format, Make
 from loadtests.bench.codes import CODE_CHARS, person_codes
 from loadtests.bench.world import Bytes, World, new_world, seqs
 
-NOW = time.time_ns() // 1_000_000
+NOW = now_ms()
 WORLD = new_world(seed=3, devices=4, people=40, scans=400_000, now_ms=NOW)
 KIND = {number: kind for kind, number in KIND_NUMBER.items()}
 FORMATS: tuple[Format, ...] = ("msgpack", "json")

@@ -12,6 +12,7 @@ from loadtests.bench.check import BY_CODE, Expected, Sent, Verdict, verdict
 from loadtests.bench.world import World, new_world, seqs
 from projections.projector import READ_MODELS
 from storage.clickhouse import Store, migrate
+from storage.stream import FrozenRange
 
 NOW = 1_634_800_000_000
 WORLD = new_world(seed=5, devices=3, people=20, scans=300, now_ms=NOW)
@@ -130,7 +131,11 @@ def test_what_was_never_acknowledged_may_be_there_or_not(store: Store, client: C
 
 
 def test_acknowledged_batches_need_evidence_and_no_poison(store: Store, client: Client) -> None:
-    store.insert_rowbinary("poison", poison_row(Poison("1-1", "not an entry", b""), NOW), token="poison")
+    store.insert_rowbinary(
+        "poison",
+        poison_row(Poison("1-1", "not an entry", b""), FrozenRange("1-1", "1-1", NOW - 1, NOW)),
+        token="poison",
+    )
     assert wrong(verdict(client, Expected(WORLD, SENT, batches=6, projected=False))) == {
         "evidence_missing": 6,
         "poison": 1,

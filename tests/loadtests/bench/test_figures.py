@@ -1,5 +1,6 @@
 """Figures from made-up series whose answers are known."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -7,10 +8,9 @@ from loadtests.bench.client import Outcome
 from loadtests.bench.figures import latency, quantiles_ms
 from loadtests.bench.machine import Machine
 from loadtests.bench.memory import grown
-from loadtests.bench.report import Result
 from loadtests.bench.roofline import Roofline
 from loadtests.bench.visible import waits
-from tests.loadtests.bench.lines import decoded
+from tests.loadtests.bench.lines import RESULT, decoded
 
 
 def test_quantiles_are_of_the_durations() -> None:
@@ -36,18 +36,8 @@ def test_the_roofline_adds_up_the_times() -> None:
 
 
 def test_a_line_holds_the_result_its_figures_and_where_they_come_from() -> None:
-    result = Result(
-        bench="b",
-        value=6.0,
-        unit="scans/s",
-        baseline="other",
-        baseline_value=2.0,
-        target="≥ 5",
-        met=True,
-        progress=1.2,
-        figures={"extra": np.float64(1.5)},
-    )
+    result = msgspec.structs.replace(RESULT, figures={"extra": np.float64(1.5)})
     line = decoded(result.line(Machine("cpu", 2, 1.0, "6.1", "/dev/x ext4", 0.5), {"python": "3.11"}))
-    assert (line.bench, line.value, line.ratio, line.met) == ("b", 6.0, 3.0, True)
+    assert (line.bench, line.value, line.ratio, line.met) == ("disk", 6.0, 3.0, True)
     assert line.machine["cpu"] == "cpu"
     assert line.versions == {"python": "3.11"}

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from loadtests.bench import __main__ as command
-from loadtests.bench.report import Result
-from tests.loadtests.bench.lines import Line, decoded
+from tests.loadtests.bench.lines import RESULT, Line, decoded
 
 RUN_SECONDS_MAX = 600
 COMMAND = [sys.executable, "-m", "loadtests.bench", "--quick"]
@@ -100,17 +100,7 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> Non
 def test_a_failed_check_is_an_error_and_a_missed_target_is_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: list[str], met: bool, code: int
 ) -> None:
-    result = Result(
-        bench="disk",
-        value=1.0,
-        unit="bytes",
-        baseline="none",
-        baseline_value=1.0,
-        target="less",
-        met=met,
-        progress=1.0,
-        failures=failures,
-    )
+    result = msgspec.structs.replace(RESULT, met=met, failures=failures)
     monkeypatch.setitem(command.BENCHES, "disk", lambda session: result)
     done = CliRunner().invoke(command.main, ["disk", "--quick", "--dir", str(tmp_path)])
     assert done.exit_code == code

@@ -1,4 +1,4 @@
-"""`python -m loadtests.codes`: the codes that a load test's people and walls show.
+"""`python -m loadtests.load.codes`: the codes that a load test's people and walls show.
 
 Only the service's key file makes codes, so this runs beside it; its output is what `--codes` takes.
 """
@@ -6,17 +6,16 @@ Only the service's key file makes codes, so this runs beside it; its output is w
 import argparse
 import secrets
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
-from app.clock import DAY_MS
+from app.clock import DAY_MS, now_ms
 from app.errors import Explained
 from app.key_file import load
 from events import codec
 from keys.codes import CODE_NONCE_BYTES, issue_person_code, issue_place_code
 from keys.secrets import ServerSecrets
-from loadtests.cast import PERSONS, VEHICLES, Bearer, Cast, Spot, place_ids, pseudonym
+from loadtests.load.cast import PERSONS, VEHICLES, Bearer, Cast, Spot, place_ids, pseudonym
 
 ISSUED_BEFORE_MS: Final = DAY_MS
 """Codes date from yesterday, so that a backlog's scans come after them."""
@@ -43,7 +42,7 @@ def issued_cast(keys: ServerSecrets, now_ms: int, *, days: int) -> Cast:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser("python -m loadtests.codes", description=__doc__.partition("\n")[2].strip())
+    parser = argparse.ArgumentParser("python -m loadtests.load.codes", description=__doc__.partition("\n")[2].strip())
     parser.add_argument("--keys", type=Path, required=True, help="the service's key file")
     parser.add_argument(
         "--days", type=int, default=VALID_DAYS, help="how long the codes are good (default: %(default)s)"
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Explained as error:
         print(error, file=sys.stderr)
         return 2
-    sys.stdout.buffer.write(codec.to_json(issued_cast(keys, time.time_ns() // 1_000_000, days=given.days)) + b"\n")
+    sys.stdout.buffer.write(codec.to_json(issued_cast(keys, now_ms(), days=given.days)) + b"\n")
     return 0
 
 

@@ -9,11 +9,11 @@ import msgspec
 
 from app.clock import now_ms
 from app.key_file import load
-from app.ports import free_port
+from app.ports import on_free_ports
 from app.settings import Settings
 from app.supervisor import Embedded
 from events import codec
-from loadtests.codes import VALID_DAYS, issued_cast
+from loadtests.load.codes import VALID_DAYS, issued_cast
 
 CODES_FILE: Final = "codes.json"
 CODES_MODE: Final = 0o600
@@ -32,13 +32,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def own_service(directory: Path) -> Iterator[Target]:
     """A whole service in that directory, with codes for the load test's people. Raises as `Embedded.start` does."""
     settings = Settings.from_environment(
-        {
-            "TRUYVET_DATA_DIR": str(directory),
-            "TRUYVET_INGEST_PORT": str(free_port()),
-            "TRUYVET_TRACE_PORT": str(free_port()),
-            "TRUYVET_VALKEY_PORT": str(free_port()),
-            "TRUYVET_LOG_LEVEL": "warning",
-        }
+        {"TRUYVET_DATA_DIR": str(directory), "TRUYVET_LOG_LEVEL": "warning"} | on_free_ports()
     )
     with Embedded(settings) as service:
         codes = directory / CODES_FILE

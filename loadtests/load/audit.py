@@ -1,4 +1,4 @@
-"""`python -m loadtests.audit`: hold every acknowledged scan of the ledgers against the log of the service.
+"""`python -m loadtests.load.audit`: hold every acknowledged scan of the ledgers against the log of the service.
 
 Exit code 0 where nothing is lost, doubled or altered, 1 where something is, 2 where it could not be told.
 """
@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from events import codec
-from loadtests.api import ApiFailed, OperatorApi
-from loadtests.ledger import LedgerBroken, Ledgers
-from loadtests.options import API_URL_VARIABLE, TOKEN_VARIABLE
-from loadtests.reconcile import Account, Finding
+from loadtests.load.api import ApiFailed, OperatorApi
+from loadtests.load.ledger import LedgerBroken, Ledgers
+from loadtests.load.options import API_URL_VARIABLE, TOKEN_VARIABLE
+from loadtests.load.reconcile import Account, Finding
 
 WAIT_SECONDS_DEFAULT: Final = 300.0
 EXAMPLES_SHOWN: Final = 20
@@ -100,7 +100,7 @@ def show(done: Audit, console: Console) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
     parser = argparse.ArgumentParser(
-        "python -m loadtests.audit", description="Reconcile a load test's ledgers with the log of the service."
+        "python -m loadtests.load.audit", description="Reconcile a load test's ledgers with the log of the service."
     )
     parser.add_argument("--ledger", type=Path, required=True, help="the directory of all workers' ledgers")
     parser.add_argument(

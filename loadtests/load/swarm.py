@@ -12,17 +12,17 @@ from typing import Final
 import msgspec
 
 from app.ports import free_port
-from loadtests.options import (
+from loadtests.load.options import (
     BACKLOG_SCANS_DEFAULT,
     BATCH_SCANS_DEFAULT,
     RUN_SECONDS_DEFAULT,
     TOKEN_VARIABLE,
     USERS_DEFAULT,
 )
-from loadtests.shapes import Shape
-from loadtests.target import Target
+from loadtests.load.shapes import Shape
+from loadtests.load.target import Target
 
-LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
+LOCUSTFILE: Final = Path(__file__).parents[1] / "locustfile.py"
 LOOPBACK: Final = "127.0.0.1"
 STOP_SECONDS: Final = 20
 """How long users may take to finish what they are doing when the run is over."""

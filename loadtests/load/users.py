@@ -14,13 +14,14 @@ import msgspec
 from locust import FastHttpUser, between, task
 from locust.exception import StopUser
 
+from app.clock import now_ms
 from events.scans import How, Kind, Scan
-from loadtests.api import HOUR_MS, PURPOSE_HEADER, OperatorApi
-from loadtests.cast import SPOTS, Bearer, Cast, Spot, load_cast, place_ids, strangers
-from loadtests.delivery import NO_ANSWER, SCANS_PATH, Answer, Fate, LoadDevice, SignedRequest, deliver, fate_of
-from loadtests.ledger import NOBODY, Attested, Ledger
-from loadtests.options import Options
-from loadtests.shapes import Shape
+from loadtests.load.api import HOUR_MS, PURPOSE_HEADER, OperatorApi
+from loadtests.load.cast import SPOTS, Bearer, Cast, Spot, load_cast, place_ids, strangers
+from loadtests.load.delivery import NO_ANSWER, SCANS_PATH, Answer, Fate, LoadDevice, SignedRequest, deliver, fate_of
+from loadtests.load.ledger import NOBODY, Attested, Ledger
+from loadtests.load.options import Options
+from loadtests.load.shapes import Shape
 
 RUN_ID_BYTES: Final = 5
 SECOND_MS: Final = 1_000
@@ -92,7 +93,7 @@ class ScanningUser(FastHttpUser):
 
     def send_backlog(self, count: int) -> None:
         """So many scans of the past hour, oldest first, in batches as scanners send them."""
-        now = _now_ms()
+        now = now_ms()
         times = sorted(now - random.randrange(HOUR_MS) for _ in range(count))
         for start in range(0, count, BACKLOG_BATCH_SCANS):
             self.send([self.scan(at) for at in times[start : start + BACKLOG_BATCH_SCANS]])
@@ -176,9 +177,9 @@ class Door(Scanner):
     def somebody_comes(self) -> None:
         """One scan; now and then of something that is no code."""
         if random.random() < UNREADABLE_SHARE:
-            self.send([self.scanned(Bearer(NOBODY, UNREADABLE_CODE), Kind.IN, _now_ms())])
+            self.send([self.scanned(Bearer(NOBODY, UNREADABLE_CODE), Kind.IN, now_ms())])
         else:
-            self.send([self.scan(_now_ms())])
+            self.send([self.scan(now_ms())])
 
 
 class Gateway(Scanner):
@@ -192,7 +193,7 @@ class Gateway(Scanner):
     def sends_a_batch(self) -> None:
         """Up to `batch_scans` scans of the last seconds."""
         most = self.ground.options.batch_scans
-        now = _now_ms()
+        now = now_ms()
         times = sorted(now - random.randrange(GATEWAY_SPAN_MS) for _ in range(random.randint((most + 1) // 2, most)))
         self.send([self.scan(at) for at in times])
 
@@ -214,7 +215,7 @@ class Checkpoint(Scanner):
         """The vehicle and one to three people, each scanned and sent by itself."""
         cast = self.ground.cast
         for bearer in (random.choice(cast.vehicles), *random.sample(cast.persons, random.randint(1, 3))):
-            self.send([self.scanned(bearer, Kind.PASS, _now_ms())])
+            self.send([self.scanned(bearer, Kind.PASS, now_ms())])
 
 
 class Phone(ScanningUser):
@@ -241,7 +242,7 @@ class Phone(ScanningUser):
     @task
     def scans_the_wall(self) -> None:
         """One scan."""
-        self.send([self.scan(_now_ms())])
+        self.send([self.scan(now_ms())])
 
 
 class Epidemiologist(FastHttpUser):
@@ -256,7 +257,7 @@ class Epidemiologist(FastHttpUser):
     @task
     def asks_for_contacts(self) -> None:
         """The contacts of one person over the last minutes."""
-        now = _now_ms()
+        now = now_ms()
         question = {
             "index": {"subjects": [random.choice(self.ground.cast.persons).subject]},
             "from": now - QUESTION_MINUTES * 60 * SECOND_MS,
@@ -269,7 +270,7 @@ class Epidemiologist(FastHttpUser):
     @task
     def reads_stays(self) -> None:
         """Where one person was over the last minutes."""
-        now = _now_ms()
+        now = now_ms()
         subject = random.choice(self.ground.cast.persons).subject
         window = f"from={now - QUESTION_MINUTES * 60 * SECOND_MS}&to={now}"
         self._ask("GET", f"/v1/subjects/{subject}/stays?{window}", "/v1/subjects/…/stays", None)
@@ -295,7 +296,3 @@ def _answer(response: Any) -> Answer:
         return Answer(NO_ANSWER)
     retry_after = (response.headers or {}).get("retry-after") or ""
     return Answer(response.status_code, response.content or b"", float(retry_after) if retry_after.isdecimal() else 0.0)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

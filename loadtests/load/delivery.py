@@ -12,12 +12,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from events import codec, problems
-from events.problems import PROBLEM_TYPE_BASE, Problem
+from events.problems import Problem
 from events.scans import Receipt, Refusal, Scan, ScanBatch
 from keys.enrolment import FIRST_KEY
 from keys.http_signatures import sign_request
-from loadtests.ledger import NOBODY, Answered, Attested, Ledger, Offered, Sent, Untaken
-from loadtests.reconcile import ACCEPTED, DUPLICATE
+from loadtests.load.ledger import NOBODY, Answered, Attested, Ledger, Offered, Sent, Untaken
+from loadtests.load.reconcile import ACCEPTED, DUPLICATE
 
 SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/msgpack"
@@ -179,7 +179,7 @@ def fate_of(answer: Answer) -> Fate:
 def _problem(answer: Answer) -> str:
     """The name of the answer's problem; "" where it has none."""
     try:
-        return codec.from_json(answer.body, Problem).type.removeprefix(PROBLEM_TYPE_BASE)
+        return codec.from_json(answer.body, Problem).name
     except msgspec.MsgspecError:
         return ""
 

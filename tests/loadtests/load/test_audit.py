@@ -11,16 +11,17 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from app.ports import free_port
+from app.clock import now_ms
+from app.ports import free_port, on_free_ports
 from app.settings import Settings
 from app.supervisor import Embedded
 from events.places import Category
 from events.scans import How, Kind, Scan
-from loadtests import audit
-from loadtests.api import ApiFailed, OperatorApi
-from loadtests.audit import UNTOLD, WRONG, Audit
-from loadtests.cast import Cast, load_cast
-from loadtests.delivery import (
+from loadtests.load import audit
+from loadtests.load.api import ApiFailed, OperatorApi
+from loadtests.load.audit import UNTOLD, WRONG, Audit
+from loadtests.load.cast import Cast, load_cast
+from loadtests.load.delivery import (
     NO_ANSWER,
     SCANS_PATH,
     SIGN_ANEW_SECONDS,
@@ -33,8 +34,8 @@ from loadtests.delivery import (
     deliver,
     fate_of,
 )
-from loadtests.ledger import Attested, Ledger, Ledgers
-from loadtests.reconcile import Wrong
+from loadtests.load.ledger import Attested, Ledger, Ledgers
+from loadtests.load.reconcile import Wrong
 
 PLACE = "load-door-1"
 WAIT_SECONDS = 60.0
@@ -55,9 +56,8 @@ class Service:
     """A running service, and a desk to enrol at."""
 
     def __init__(self, directory: Path) -> None:
-        ports = {f"TRUYVET_{name}_PORT": str(free_port()) for name in ("INGEST", "TRACE", "VALKEY")}
         self.settings = Settings.from_environment(
-            {"TRUYVET_DATA_DIR": str(directory), "TRUYVET_LOG_LEVEL": "warning"} | ports
+            {"TRUYVET_DATA_DIR": str(directory), "TRUYVET_LOG_LEVEL": "warning"} | on_free_ports()
         )
         self.embedded = Embedded(self.settings)
         self.devices = 0
@@ -107,7 +107,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def cast(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Cast:
     """People with codes of this service, as the command makes them."""
     file = tmp_path_factory.mktemp("codes") / "codes.json"
-    command = [sys.executable, "-m", "loadtests.codes", "--keys", str(service.settings.keys_path)]
+    command = [sys.executable, "-m", "loadtests.load.codes", "--keys", str(service.settings.keys_path)]
     file.write_bytes(subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS).stdout)
     return load_cast(file)
 
@@ -136,7 +136,7 @@ class Clock:
 
 def scans_of(device: LoadDevice, cast: Cast, count: int) -> list[tuple[Scan, Attested]]:
     """Scans of people who come in, and what the log must hold of them."""
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     found = []
     for bearer in cast.persons[:count]:
         seq = device.next_seq()

@@ -1,6 +1,6 @@
 """Who is scanned and where: the people, vehicles and places of a load test.
 
-Its people exist in no register. Their codes and the codes on walls come from `loadtests.codes`, which needs the
+Its people exist in no register. Their codes and the codes on walls come from `loadtests.load.codes`, which needs the
 service's key file; without them scanners name people by bare pseudonym, and phones have nothing to scan.
 """
 
@@ -71,12 +71,13 @@ def strangers() -> Cast:
 
 
 def load_cast(path: Path) -> Cast:
-    """The cast of a file that `loadtests.codes` made. Raises `CastUnusable`."""
+    """The cast of a file that `loadtests.load.codes` made. Raises `CastUnusable`."""
     try:
         return codec.from_json(path.read_bytes(), Cast)
     except (OSError, msgspec.MsgspecError) as error:
         raise CastUnusable(
-            f"{path} holds no codes ({type(error).__name__}). `python -m loadtests.codes --help` says how to make it."
+            f"{path} holds no codes ({type(error).__name__})."
+            " `python -m loadtests.load.codes --help` says how to make it."
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from events.scans import BATCH_SCANS_MAX
-from loadtests.shapes import Shape
+from loadtests.load.shapes import Shape
 
 TOKEN_VARIABLE: Final = "TRUYVET_TOKEN"
 API_URL_VARIABLE: Final = "TRUYVET_API_URL"
@@ -59,7 +59,7 @@ def add_options(parser: Any) -> None:
     group.add_argument(
         "--ledger", default=str(LEDGER_DEFAULT), help="The directory that this process's ledger goes to."
     )
-    group.add_argument("--codes", default="", help="A file of codes, made by python -m loadtests.codes.")
+    group.add_argument("--codes", default="", help="A file of codes, made by python -m loadtests.load.codes.")
 
 
 def read_options(parsed: Any, host: str | None) -> Options:

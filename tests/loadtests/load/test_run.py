@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.options import TOKEN_VARIABLE
-from loadtests.target import own_service
+from loadtests.load.options import TOKEN_VARIABLE
+from loadtests.load.target import own_service
 
 RUN_SECONDS_MAX = 120.0
 SCANNERS = {"/v1/scans door", "/v1/scans gateway", "/v1/scans checkpoint"}
@@ -107,7 +107,7 @@ def test_a_storm_of_two_workers(tmp_path: Path) -> None:
     assert run.code == 0, run.printed
     audit = run.audit
     assert (audit["lost"], audit["doubled"], audit["altered"]) == (0, 0, 0)
-    assert audit["accepted"] > 10_000  # the backlogs
+    assert audit["accepted"] > 4 * 1_200  # the backlogs of some
     assert run.sent >= EVERYBODY
     assert len(run.ledgers) == 2
 

@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from events.scans import How, Kind
-from loadtests.ledger import Answered, Attested, Batch, Ledger, LedgerBroken, Ledgers, Offered, Record, Sent, Untaken
+from loadtests.load.ledger import (
+    Answered,
+    Attested,
+    Batch,
+    Ledger,
+    LedgerBroken,
+    Ledgers,
+    Offered,
+    Record,
+    Sent,
+    Untaken,
+)
 
 DEVICE = "load-door-1"
 

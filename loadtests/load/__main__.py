@@ -7,14 +7,14 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
-from loadtests import audit
-from loadtests.options import (
+from loadtests.ending import exit_when_told
+from loadtests.load import audit
+from loadtests.load.options import (
     API_URL_VARIABLE,
     BACKLOG_SCANS_DEFAULT,
     BATCH_SCANS_DEFAULT,
@@ -22,21 +22,19 @@ from loadtests.options import (
     TOKEN_VARIABLE,
     USERS_DEFAULT,
 )
-from loadtests.shapes import Shape
-from loadtests.swarm import Plan, Report, run_locust
-from loadtests.target import Target, own_service
+from loadtests.load.shapes import Shape
+from loadtests.load.swarm import Plan, Report, run_locust
+from loadtests.load.target import Target, own_service
 
 DIRECTORY_DEFAULT: Final = Path("truyvet-load")
 SERVICE_DATA: Final = "service"
 FAILED: Final = 1
-ENDED_BY_SIGNAL: Final = 128
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns its exit code: 0 where no request failed and the audit found nothing."""
     given = _arguments(arguments)
-    # Whoever ends this ends the service and Locust too.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(ENDED_BY_SIGNAL + number))
+    exit_when_told()
     plan = Plan(
         shape=Shape(given.shape),
         users=given.users,
@@ -75,7 +73,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--url", default="", help="a running service's ingest edge; left out, one is started here")
     parser.add_argument("--api-url", default=os.environ.get(API_URL_VARIABLE, ""), help="its trace service")
-    parser.add_argument("--codes", type=Path, help="its people's codes, made by python -m loadtests.codes")
+    parser.add_argument("--codes", type=Path, help="its people's codes, made by python -m loadtests.load.codes")
     parser.add_argument("--directory", type=Path, default=DIRECTORY_DEFAULT, help="where reports go")
     given = parser.parse_args(arguments)
     if given.url and not os.environ.get(TOKEN_VARIABLE):

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from events.scans import How, Kind
-from loadtests.ledger import NOBODY, Attested, Batch
-from loadtests.reconcile import Account, Logged, Wrong, wrongs_of
+from loadtests.load.ledger import NOBODY, Attested, Batch
+from loadtests.load.reconcile import Account, Logged, Wrong, wrongs_of
 
 SENT = Attested(7, 1_635_000_000_000, Kind.IN, How.CODE, "load-door-7", "0a" * 16)
 

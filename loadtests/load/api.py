@@ -12,10 +12,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from app.clock import now_ms
 from events import codec, problems
 from events.places import Category
-from events.problems import PROBLEM_TYPE_BASE, Problem
-from loadtests.reconcile import Logged
+from events.problems import Problem
+from loadtests.load.reconcile import Logged
 
 ANSWER_SECONDS_MAX: Final = 120.0
 RETRY_SECONDS_DEFAULT: Final = 1.0
@@ -77,7 +78,7 @@ class OperatorApi:
 
         Asking for the stays of nobody, as of now, makes the service wait for both; it looks at no one.
         """
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         query = urlencode({"from": now - HOUR_MS, "to": now})
         self._done("GET", f"/v1/subjects/{NO_SUBJECT}/stays?{query}", patience_seconds=seconds)
 
@@ -152,7 +153,7 @@ def _problem(answer: _Answer) -> Problem | None:
 
 def _problem_name(answer: _Answer) -> str:
     problem = _problem(answer)
-    return problem.type.removeprefix(PROBLEM_TYPE_BASE) if problem is not None else ""
+    return problem.name if problem is not None else ""
 
 
 def _words(method: str, path: str, answer: _Answer) -> str:

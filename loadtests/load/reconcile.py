@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from events.scans import How, Kind, Refusal
-from loadtests.ledger import Attested, Batch
+from loadtests.load.ledger import Attested, Batch
 
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests.shapes import MORNING_PEAK_AT, RECONNECT_AT, STORM_GATHERED, Shape, share_of_users
+from loadtests.load.shapes import MORNING_PEAK_AT, RECONNECT_AT, STORM_GATHERED, Shape, share_of_users
 
 COURSE = [step / 100 for step in range(101)]
 
