@@ -12,9 +12,10 @@ from projections.deliveries import Span
 from storage.clickhouse import Store
 
 REBUILD_SUFFIX: Final = "_rebuild"
-PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_deduplicate": 0}
-"""Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default. And
-equal blocks must not be dropped: that is for the table's key to do."""
+PROJECT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "insert_deduplicate": 0, "optimize_on_insert": 0}
+"""Where few scan, one span of the log holds years, and with them more weeks than the engine lets pass by default. Equal
+blocks must not be dropped: that is for the table's key to do. And no rows of one insert are equal: to look for such
+would cost as much as the insert itself."""
 
 _SPAN: Final = (
     "received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"

@@ -64,7 +64,11 @@ _CREATE: Final = re.compile(
 _CREATE_LIKE: Final = re.compile(r"CREATE TABLE (?P<table>\w+) AS (?P<like>\w+)")
 _EXCHANGE: Final = re.compile(r"EXCHANGE TABLES (?P<one>\w+) AND (?P<other>\w+)")
 _DROP: Final = re.compile(r"DROP TABLE (?P<if_exists>IF EXISTS )?(?P<table>\w+) SYNC")
-_MODIFY_SETTING: Final = re.compile(r"ALTER TABLE (?P<table>\w+) (?P<change>MODIFY SETTING .*)", re.DOTALL)
+_CODEC: Final = r"MODIFY COLUMN \w+ CODEC\([\w, ]+\)"
+"""A column's codec alone: its type would have to change in the distributed table as well."""
+_MODIFY: Final = re.compile(
+    rf"ALTER TABLE (?P<table>\w+)\s+(?P<change>MODIFY SETTING .*|{_CODEC}(?:,\s+{_CODEC})*)", re.DOTALL
+)
 
 
 class NoClusterForm(StoreDown):
@@ -104,7 +108,7 @@ class Cluster(msgspec.Struct, frozen=True):
         if found := _DROP.fullmatch(sql):
             names = found["table"], found["table"] + LOCAL_SUFFIX
             return [f"DROP TABLE {found['if_exists'] or ''}{name} {on} SYNC" for name in names]
-        if found := _MODIFY_SETTING.fullmatch(sql):
+        if found := _MODIFY.fullmatch(sql):
             return [f"ALTER TABLE {found['table']}{LOCAL_SUFFIX} {on} {found['change']}"]
         raise NoClusterForm(f"storage/cluster.py cannot say how a cluster runs: {sql.partition('(')[0].strip()}")
 

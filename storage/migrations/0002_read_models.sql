@@ -18,7 +18,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toMonday(at)
 ORDER BY (subject, at, device, seq)
 SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+    fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- "Who was scanned here around then?" One UInt64 of place and hour, so that a question about many stays is a set
 -- on the first key column, which the engine searches directly instead of planning an OR of ranges.
@@ -36,7 +36,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toMonday(at)
 ORDER BY (place_hour, subject, at, device, seq)
 SETTINGS index_granularity = 256, non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+    fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Up to which `received` each projection has folded the log in; the newest row of a name counts. Kept beside the
 -- read models, so that a restored backup is never ahead of its data.

@@ -25,7 +25,8 @@ _NEEDS: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(rf"^DROP TABLE (?:IF EXISTS )?{_NAME}"), ("DROP TABLE",)),
     (re.compile(rf"^EXCHANGE TABLES {_NAME}"), ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")),
     (re.compile(rf"^EXCHANGE TABLES .* AND {_NAME}"), ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")),
-    (re.compile(rf"^ALTER TABLE {_NAME} MODIFY SETTING"), ("ALTER SETTINGS",)),
+    (re.compile(rf"^ALTER TABLE {_NAME}\s+MODIFY SETTING"), ("ALTER SETTINGS",)),
+    (re.compile(rf"^ALTER TABLE {_NAME}\s+MODIFY COLUMN"), ("ALTER MODIFY COLUMN",)),
     (re.compile(rf"^INSERT INTO {_NAME}", re.IGNORECASE), ("INSERT",)),
     (re.compile(rf"^(?:DESCRIBE|DESC) TABLE {_NAME}", re.IGNORECASE), ("SELECT",)),
 )

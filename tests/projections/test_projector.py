@@ -11,8 +11,9 @@ from projections.deliveries import Deliveries
 from projections.projector import READ_MODELS, Projector, ProjectorLimits
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
+from storage.partitions import ONLY
 from storage.rebuilds import Rebuilds, RebuildStatus
-from storage.stream import SCANS, ScanStream
+from storage.stream import ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
 
@@ -33,7 +34,7 @@ def post(valkey: "redis.Redis", device: int, seqs: list[int], seed: int = 0, id:
         )
         for seq in seqs
     ]
-    valkey.xadd(SCANS, {"e": entry(device, rows)}, id=id)
+    valkey.xadd(ONLY.scans, {"e": entry(device, rows)}, id=id)
 
 
 def drain(valkey: "redis.Redis", store: Store) -> None:
@@ -147,7 +148,7 @@ def test_thousands_of_devices_that_repeat_themselves_are_projected(valkey: "redi
     projector = projector_of(valkey, store)
     for _ in range(2):
         for device in devices:
-            valkey.xadd(SCANS, {"e": entry(device, [log_row(device, 1, AT, 1, PEOPLE[0], Kind.IN)])})
+            valkey.xadd(ONLY.scans, {"e": entry(device, [log_row(device, 1, AT, 1, PEOPLE[0], Kind.IN)])})
         sink = Sink(stream=ScanStream(valkey, owner="sink"), store=store, watermarks=Watermarks(valkey))
         while sink.step():
             pass
@@ -228,7 +229,7 @@ def test_a_span_of_many_weeks_is_folded_in_like_any_other(valkey: "redis.Redis",
         rows = [
             log_row(1, week + 1, AT + week * 7 * 86_400_000, 1, PEOPLE[0], Kind.IN) for week in range(first, first + 65)
         ]
-        valkey.xadd(SCANS, {"e": entry(1, rows)})
+        valkey.xadd(ONLY.scans, {"e": entry(1, rows)})
     drain(valkey, store)
     projector = projector_of(valkey, store)
     while projector.step():

@@ -90,7 +90,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{rep
 PARTITION BY toMonday(at)
 ORDER BY (subject, at, device, seq)
 SETTINGS index_granularity = 1024, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000,
-    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS scans_by_subject ON CLUSTER country AS scans_by_subject_local
 ENGINE = Distributed('country', 'truyvet', 'scans_by_subject_local', cityHash64(subject));
@@ -109,7 +109,7 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{rep
 PARTITION BY toMonday(at)
 ORDER BY (place_hour, subject, at, device, seq)
 SETTINGS index_granularity = 256, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000,
-    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1, do_not_merge_across_partitions_select_final = 1;
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS scans_by_place_hour ON CLUSTER country AS scans_by_place_hour_local
 ENGINE = Distributed('country', 'truyvet', 'scans_by_place_hour_local', cityHash64(place_hour));
@@ -191,3 +191,37 @@ ALTER TABLE evidence_local ON CLUSTER country MODIFY SETTING merge_selector_base
 ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING merge_selector_base = 10;
 
 ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY SETTING merge_selector_base = 10;
+
+ALTER TABLE log_local ON CLUSTER country MODIFY COLUMN device CODEC(LZ4),
+    MODIFY COLUMN key CODEC(LZ4),
+    MODIFY COLUMN seq CODEC(Delta, LZ4),
+    MODIFY COLUMN at CODEC(T64, LZ4),
+    MODIFY COLUMN received CODEC(LZ4),
+    MODIFY COLUMN place CODEC(LZ4),
+    MODIFY COLUMN subject CODEC(LZ4),
+    MODIFY COLUMN kind CODEC(T64, LZ4),
+    MODIFY COLUMN how CODEC(LZ4);
+
+ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY COLUMN subject CODEC(LZ4),
+    MODIFY COLUMN at CODEC(T64, LZ4),
+    MODIFY COLUMN device CODEC(T64, LZ4),
+    MODIFY COLUMN seq CODEC(T64, LZ4),
+    MODIFY COLUMN key CODEC(LZ4),
+    MODIFY COLUMN place CODEC(T64, LZ4),
+    MODIFY COLUMN kind CODEC(T64, LZ4),
+    MODIFY COLUMN received CODEC(T64, LZ4);
+
+ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY COLUMN place_hour CODEC(LZ4),
+    MODIFY COLUMN subject CODEC(LZ4),
+    MODIFY COLUMN at CODEC(T64, LZ4),
+    MODIFY COLUMN device CODEC(T64, LZ4),
+    MODIFY COLUMN seq CODEC(T64, LZ4),
+    MODIFY COLUMN key CODEC(LZ4),
+    MODIFY COLUMN kind CODEC(T64, LZ4),
+    MODIFY COLUMN received CODEC(T64, LZ4);
+
+ALTER TABLE log_local ON CLUSTER country MODIFY SETTING auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1;
+
+ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1;
+
+ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY SETTING auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1;
