@@ -57,6 +57,10 @@ class ScanBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     scans: Annotated[list[Scan], Meta(min_length=1, max_length=BATCH_SCANS_MAX)]
 
+    def __len__(self) -> int:
+        """The number of scans."""
+        return len(self.scans)
+
 
 class Refusal(enum.StrEnum):
     """Why one scan of a good batch was not taken. Closed; `docs/api.md` says for each what to do."""

@@ -15,7 +15,9 @@ import msgspec
 from events import codec, problems
 from events.problems import ProblemError
 from events.scans import BATCH_SCANS_MAX, Kind, Scan, ScanBatch
+from ingest.columns import ScanColumns
 from ingest.limits import EdgeLimits
+from ingest.uniform import uniform_json, uniform_msgpack
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -43,12 +45,25 @@ def decode_body(body: bytes, content_type: str, content_encoding: str, limits: E
     Raises `ProblemError`: CONTENT_TYPE_UNKNOWN, CONTENT_ENCODING_UNKNOWN, BODY_TOO_LARGE, BODY_MALFORMED with the
     byte position in the decompressed body, BODY_INVALID with an RFC 6901 pointer.
     """
-    decode = codec.scan_batch_from_json if _is_json(content_type) else codec.scan_batch_from_msgpack
+    is_json = _is_json(content_type)
+    return _decoded(_decompressed(body, content_encoding, limits.decompressed_bytes_max), is_json)
+
+
+def decode_columns(
+    body: bytes, content_type: str, content_encoding: str, limits: EdgeLimits
+) -> ScanBatch | ScanColumns:
+    """The same batch for who has no use for its scans one by one: in columns, where all are laid out alike."""
+    is_json = _is_json(content_type)
     plain = _decompressed(body, content_encoding, limits.decompressed_bytes_max)
+    columns = uniform_json(plain) if is_json else uniform_msgpack(plain)
+    return _decoded(plain, is_json) if columns is None else columns
+
+
+def _decoded(plain: bytes, is_json: bool) -> ScanBatch:
     if not plain:
         raise ProblemError(problems.BODY_MALFORMED.problem("The body is empty (byte 0)."))
     try:
-        return decode(plain)
+        return codec.scan_batch_from_json(plain) if is_json else codec.scan_batch_from_msgpack(plain)
     except msgspec.ValidationError as error:
         raise ProblemError(_invalid(str(error))) from error
     except msgspec.DecodeError as error:

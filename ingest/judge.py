@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from events.devices import Device, DeviceKey
 from events.places import Place
@@ -25,7 +27,8 @@ from events.scans import (
     ScanBatch,
     Verdict,
 )
-from ingest.judge_together import TOGETHER_SCANS_MIN, Together, Window, judge_together
+from ingest.columns import ScanColumns
+from ingest.judge_together import JUDGED_ALONE, TOGETHER_SCANS_MIN, Together, Window, judge_together
 from ingest.limits import EdgeLimits
 from keys.codes import CodeOpener
 from keys.keyring import Keyring
@@ -151,7 +154,7 @@ CODE_REFUSED: Final[Mapping[Refusal, Refused]] = {
 
 
 def judge(
-    batch: ScanBatch,
+    batch: ScanBatch | ScanColumns,
     device: Device,
     key: DeviceKey,
     *,
@@ -168,29 +171,25 @@ def judge(
         now_ms + limits.scan_ahead_seconds_max * 1000,
         limits.scan_ahead_seconds_max * 1000,
     )
-    scans = batch.scans
-    seqs = {scan.seq for scan in scans}
+    seqs = _seqs(batch)
+    together = None
     if device.subject is not None:
-        together = None
         decide = _phone(bytes.fromhex(device.subject), places=places, opener=opener, ahead_ms=window.ahead_ms)
     else:
         server = _Server(device, places)
-        together = _together(scans, server, key, len(seqs), keyring=keyring, opener=opener, window=window)
+        if len(seqs) == len(batch) >= TOGETHER_SCANS_MIN:
+            together = _together(batch, server, key, keyring=keyring, opener=opener, window=window)
         decide = _scanner(server, keyring=keyring, opener=opener, pseudonym_key=pseudonym_key, ahead_ms=window.ahead_ms)
-    if together is not None and together.good.all():
-        return Judged(together.rows.tobytes(), b"", [], _runs(seqs), len(scans), {})
 
     device_number, key_number = device.number, key.key
     kind_number, pack = KIND_NUMBER, LOG_ROW.pack
-    rows: list[bytes] = []
-    add_row = rows.append
+    scan_of = batch.scan if isinstance(batch, ScanColumns) else batch.scans.__getitem__
+    rows: dict[int, bytes] = {}
     refused: list[tuple[Scan, Refused]] = []
     seen: set[int] = set()
     see = seen.add
-    for index, scan in enumerate(scans):
-        if together is not None and (row := together.row(index)) is not None:
-            add_row(row)
-            continue
+    for index in range(len(batch)) if together is None else together.alone():
+        scan = scan_of(index)
         seq = scan.seq
         if seq in seen:
             refused.append((scan, REPEATED))
@@ -205,22 +204,26 @@ def judge(
             refused.append((scan, fact))
             continue
         place, subject, how = fact
-        add_row(pack(device_number, key_number, seq, at, 0, place, subject, kind_number[scan.kind], how))
+        rows[index] = pack(device_number, key_number, seq, at, 0, place, subject, kind_number[scan.kind], how)
     return Judged(
-        rows=b"".join(rows),
+        rows=b"".join(rows.values()) if together is None else together.packed(rows),
         refused=b"".join(_refused_row(device_number, key_number, scan, why.reason) for scan, why in refused),
         verdicts=[Verdict(scan.seq, why.reason.value, why.detail) for scan, why in refused],
         runs=_runs(seqs),
-        accepted=len(rows),
+        accepted=len(batch) - len(refused),
         refusals=_counts(refused),
     )
 
 
+def _seqs(batch: ScanBatch | ScanColumns) -> list[int]:
+    """The seqs of a batch, each once and ascending."""
+    return batch.seqs() if isinstance(batch, ScanColumns) else sorted({scan.seq for scan in batch.scans})
+
+
 def _together(
-    scans: list[Scan],
+    batch: ScanBatch | ScanColumns,
     server: "_Server",
     key: DeviceKey,
-    distinct: int,
     *,
     keyring: Keyring,
     opener: CodeOpener,
@@ -228,19 +231,42 @@ def _together(
 ) -> Together | None:
     """What can be judged as columns, where that pays and no seq repeats."""
     own = server.own
-    if isinstance(own, Refused) or len(scans) < TOGETHER_SCANS_MIN or distinct != len(scans):
+    if isinstance(own, Refused):
         return None
-    named = {scan.place for scan in scans} - {None}
-    numbers = {place: server.sub_place(place) for place in named if place is not None}
+    place: int | NDArray[np.uint32] = own.number
+    if isinstance(batch, ScanColumns):
+        columns: ScanColumns | None = batch
+    else:
+        columns, place = ScanColumns.of(batch.scans), _places(batch.scans, server, own.number)
+    if columns is None:
+        return None
     return judge_together(
-        scans,
+        columns,
         device=server.device.number,
         key=key.key,
-        place=own.number,
-        sub_places={place: number for place, number in numbers.items() if isinstance(number, int)},
+        place=place,
         keyring=keyring,
         opener=opener,
         window=window,
+    )
+
+
+def _places(scans: list[Scan], server: "_Server", own: int) -> NDArray[np.uint32]:
+    """The number of each scan's place, or `JUDGED_ALONE` where it names one in vain, or more than a code."""
+    numbers: dict[str | None, int] = {None: own}
+    for place_id in {scan.place for scan in scans}:
+        if place_id is not None:
+            number = server.sub_place(place_id)
+            numbers[place_id] = number if isinstance(number, int) else JUDGED_ALONE
+    return np.fromiter(
+        [
+            numbers[scan.place]
+            if scan.cccd is None and scan.subject is None and scan.place_code is None
+            else JUDGED_ALONE
+            for scan in scans
+        ],
+        np.uint32,
+        len(scans),
     )
 
 
@@ -391,14 +417,14 @@ def _counts(refused: list[tuple[Scan, Refused]]) -> dict[Refusal, int]:
     return counts
 
 
-def _runs(distinct: set[int]) -> list[tuple[int, int]]:
-    """Distinct numbers as sorted, disjoint, inclusive runs."""
-    first, last = min(distinct), max(distinct)
-    if last - first + 1 == len(distinct):
+def _runs(seqs: list[int]) -> list[tuple[int, int]]:
+    """Distinct, ascending numbers as disjoint, inclusive runs."""
+    first, last = seqs[0], seqs[-1]
+    if last - first + 1 == len(seqs):
         return [(first, last)]
     runs = []
     previous = first
-    for seq in sorted(distinct)[1:]:
+    for seq in seqs[1:]:
         if seq != previous + 1:
             runs.append((first, previous))
             first = seq

@@ -4,16 +4,18 @@
 certainly good, at a fraction of that, and leaves all others to it. That both agree is a property that tests hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from events.scans import HOW_NUMBER, KIND_NUMBER, How, Scan
+from events.scans import HOW_NUMBER, How
+from ingest.columns import ScanColumns
 from keys.codes import CodeOpener, OpenedCodes
 from keys.keyring import Keyring
+from keys.pseudonyms import PSEUDONYM_BYTES
 
 TOGETHER_SCANS_MIN: Final = 24
 """Below, arrays cost more than they save."""
@@ -26,16 +28,15 @@ _ROW: Final = np.dtype(
         ("at", "<i8"),
         ("received", "<i8"),
         ("place", "<u4"),
-        ("subject", "u1", 16),
+        ("subject", "V", PSEUDONYM_BYTES),
         ("kind", "i1"),
         ("how", "i1"),
     ]
 )
 """`events.scans.LOG_ROW` as columns."""
 
-_KIND_NUMBER: Final = {kind.value: number for kind, number in KIND_NUMBER.items()}
-_NO_PLACE: Final = 0
-"""Stands for a sub-place that the device may not name: places are numbered from 1."""
+JUDGED_ALONE: Final = 0
+"""Stands for the place of a scan that must be judged alone: places are numbered from 1."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -52,71 +53,54 @@ class Together(msgspec.Struct, frozen=True):
     rows: NDArray[Any]
     good: NDArray[np.bool_]
 
-    def row(self, index: int) -> bytes | None:
-        """The row of one scan, or None where it is not certainly good."""
-        return self.rows[index].tobytes() if self.good[index] else None
+    def alone(self) -> list[int]:
+        """The scans that are not certainly good, by their index."""
+        indices: list[int] = np.flatnonzero(~self.good).tolist()
+        return indices
+
+    def packed(self, others: Mapping[int, bytes]) -> bytes:
+        """The rows of the good scans, and of those others that turned out to be good, in the batch's order."""
+        if self.good.all():
+            return self.rows.tobytes()
+        rows, taken = self.rows.copy(), self.good.copy()
+        for index, row in others.items():
+            rows[index] = np.frombuffer(row, _ROW)[0]
+            taken[index] = True
+        return rows[taken].tobytes()
 
 
 def judge_together(
-    scans: Sequence[Scan],
+    columns: ScanColumns,
     *,
     device: int,
     key: int,
-    place: int,
-    sub_places: Mapping[str, int],
+    place: int | NDArray[np.uint32],
     keyring: Keyring,
     opener: CodeOpener,
     window: Window,
 ) -> Together | None:
-    """Judge the scans of a device that serves `place`. The seqs must differ.
+    """Judge scans whose seqs differ and that came from `place`, or each from its own: (n,), with `JUDGED_ALONE`.
 
-    `sub_places` gives the number of each place id that the scans name and the device may narrow to. None where
-    nothing can be said of the batch as a whole: judge its scans one by one.
+    None where nothing can be said of the batch as a whole: judge its scans one by one.
     """
-    count = len(scans)
-    texts = [scan.code for scan in scans]
-    if None in texts:
-        texts = [text or "" for text in texts]
-    opened = opener.open_people(texts)  # type: ignore[arg-type]
+    opened = opener.open_people(columns.heads)
     if opened is None:
         return None
-    at = np.fromiter([scan.at for scan in scans], np.int64, count)
+    at = columns.at
     good = opened.good & (window.earliest <= at) & (at <= window.latest)
     good &= (opened.issued - window.ahead_ms <= at) & (at < opened.expires)
-    good &= ~_named_otherwise(scans)
     _leave_out_revoked(good, opened, keyring)
 
-    rows = np.zeros(count, _ROW)
+    rows = np.zeros(len(columns), _ROW)
     rows["device"] = device
     rows["key"] = key
-    rows["seq"] = np.fromiter([scan.seq for scan in scans], np.uint64, count)
+    rows["seq"] = columns.seq
     rows["at"] = at
     rows["place"] = place
-    rows["subject"] = opened.subjects
-    rows["kind"] = np.fromiter([_KIND_NUMBER[scan.kind] for scan in scans], np.int8, count)
+    rows["subject"] = opened.subjects.view(_ROW["subject"])[:, 0]
+    rows["kind"] = columns.kind
     rows["how"] = HOW_NUMBER[How.CODE]
-    places = [scan.place for scan in scans]
-    if places.count(None) != count:
-        numbers = np.fromiter(
-            [place if one is None else sub_places.get(one, _NO_PLACE) for one in places], np.uint32, count
-        )
-        rows["place"] = numbers
-        good &= numbers != _NO_PLACE
-    return Together(rows, good)
-
-
-def _named_otherwise(scans: Sequence[Scan]) -> NDArray[np.bool_]:
-    """Which scans name a subject by anything but a code, or a place by the code on the wall."""
-    count = len(scans)
-    named = np.zeros(count, np.bool_)
-    for column in (
-        [scan.cccd for scan in scans],
-        [scan.subject for scan in scans],
-        [scan.place_code for scan in scans],
-    ):
-        if column.count(None) != count:
-            named |= np.fromiter([value is not None for value in column], np.bool_, count)
-    return named
+    return Together(rows, good & (rows["place"] != JUDGED_ALONE))
 
 
 def _leave_out_revoked(good: NDArray[np.bool_], opened: OpenedCodes, keyring: Keyring) -> None:

@@ -53,28 +53,26 @@ PLACE_CODES_CACHED_MAX: Final = 4_096
 _PERSON_HEAD: Final = struct.Struct(">BBBHII12s32s")
 _HEAD_START: Final = struct.Struct(">BBBHII")
 _HEAD_FROM: Final = len(CODE_PREFIX)
-_PERSON_HEAD_TO: Final = _HEAD_FROM + 76
+PERSON_HEAD_CHARS: Final = _HEAD_FROM + 76
+"""A personal code's text without its signature: all that the server reads of it."""
 _SIGNATURE_CHARS: Final = 86
-_PERSON_SIGNED_CHARS: Final = _PERSON_HEAD_TO + 1 + _SIGNATURE_CHARS
+_PERSON_SIGNED_CHARS: Final = PERSON_HEAD_CHARS + 1 + _SIGNATURE_CHARS
 _SECONDS_MAX: Final = 2**32 - 1
 
 # base64url to base64; what base64url lacks becomes a byte that the strict decoder refuses.
 _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 
-# For many codes at once the prefix is read as base64 too, its dot as an A: each code is then 60 bytes, no more to cut.
-_TO_BASE64_WITH_PREFIX: Final = bytes.maketrans(b"-_+/=.", b"+/!!!A")
-_PREFIX_BYTES: Final = np.frombuffer(binascii.a2b_base64(b"TV1A"), np.uint8)
-_PREFIX_DOT: Final = CODE_PREFIX.index(".")
-_NO_CODE: Final = CODE_PREFIX.ljust(_PERSON_HEAD_TO, "A")
-_HEAD: Final = np.dtype(
-    [
-        ("prefix", np.uint8, 3),
-        ("aad", np.uint8, 13),
-        ("nonce", np.uint8, 12),
-        ("sealed", np.uint8, 32),
-    ]
+# For many codes at once: the decoder translates by itself, but would take both spellings.
+_ALTERNATIVES: Final = b"-_"
+_NOT_BASE64URL: Final = (b"+", b"/", b"=")
+_PREFIX: Final = np.frombuffer(CODE_PREFIX.encode("ascii"), "V4")[0]
+_NO_CODE: Final = CODE_PREFIX.ljust(PERSON_HEAD_CHARS, "A")
+_TEXT: Final = np.dtype([("prefix", "V", _HEAD_FROM), ("head", "V", PERSON_HEAD_CHARS - _HEAD_FROM)])
+_HEAD: Final = np.dtype([("aad", np.uint8, 13), ("nonce", np.uint8, CODE_NONCE_BYTES), ("sealed", np.uint8, 32)])
+_START: Final = np.dtype(
+    [("form", ">u2"), ("kind", "u1"), ("kid", ">u2"), ("issued", ">u4"), ("expires", ">u4"), ("rest", "V44")]
 )
-_START: Final = np.dtype([("form", ">u2"), ("kind", "u1"), ("kid", ">u2"), ("issued", ">u4"), ("expires", ">u4")])
+"""Two ways to read a head of `_PERSON_HEAD`, where there are many."""
 _PERSON_FORM: Final = CODE_VERSION << 8 | TYPE_PERSON
 
 
@@ -265,11 +263,18 @@ def _place_code(issuer_public_keys: Mapping[int, bytes], text: str) -> PlaceCode
     return PlaceCode(head.place, head.issued, head.expires)
 
 
+def person_heads(texts: Sequence[str]) -> bytes | None:
+    """What `CodeOpener.open_people` reads of each text, joined; None where a text is not ASCII."""
+    heads = texts if set(map(len, texts)) == {PERSON_HEAD_CHARS} else [_person_head(text) for text in texts]
+    joined = "".join(heads)
+    return joined.encode("ascii") if joined.isascii() else None
+
+
 def _person_head(text: str) -> str:
     """The part of a personal code that the server reads; where the text cannot be one, as long a text that is none."""
     chars = len(text)
-    if chars == _PERSON_HEAD_TO or (chars == _PERSON_SIGNED_CHARS and text[_PERSON_HEAD_TO] == "."):
-        return text[:_PERSON_HEAD_TO]
+    if chars == PERSON_HEAD_CHARS or (chars == _PERSON_SIGNED_CHARS and text[PERSON_HEAD_CHARS] == "."):
+        return text[:PERSON_HEAD_CHARS]
     return _NO_CODE
 
 
@@ -303,13 +308,13 @@ class CodeOpener:
     def open_person(self, text: str) -> PersonCode | Refusal:
         """A personal code, with or without its signature part. The hot path: no helper calls until it fails."""
         chars = len(text)
-        whole = chars == _PERSON_SIGNED_CHARS and text[_PERSON_HEAD_TO] == "."
-        if not (chars == _PERSON_HEAD_TO or whole) or text[:_HEAD_FROM] != CODE_PREFIX:
+        whole = chars == _PERSON_SIGNED_CHARS and text[PERSON_HEAD_CHARS] == "."
+        if not (chars == PERSON_HEAD_CHARS or whole) or text[:_HEAD_FROM] != CODE_PREFIX:
             return _why_no_person_code(text)
         try:
             # 76 characters of the alphabet are 57 bytes with no bit left over: no further check of the spelling.
             head = binascii.a2b_base64(
-                text[_HEAD_FROM:_PERSON_HEAD_TO].encode("ascii").translate(_TO_BASE64), strict_mode=True
+                text[_HEAD_FROM:PERSON_HEAD_CHARS].encode("ascii").translate(_TO_BASE64), strict_mode=True
             )
         except ValueError:
             return Refusal.BAD_CODE
@@ -325,26 +330,23 @@ class CodeOpener:
             return Refusal.BAD_CODE
         return PersonCode(subject, kind == KIND_VEHICLE, issued * 1000, expires * 1000, nonce)
 
-    def open_people(self, texts: Sequence[str]) -> OpenedCodes | None:
-        """Many personal codes at once, at a tenth of the price.
+    def open_people(self, heads: bytes) -> OpenedCodes | None:
+        """Many personal codes at once, at a twentieth of the price; `heads` has `PERSON_HEAD_CHARS` ASCII bytes each.
 
-        Says only which are good: `open_person` says what is wrong with one. None where a text holds a character that
+        Says only which are good: `open_person` says what is wrong with one. None where one holds a character that
         no code has, which spoils the reading of all.
         """
-        heads = texts if set(map(len, texts)) == {_PERSON_HEAD_TO} else [_person_head(text) for text in texts]
-        joined = "".join(heads)
+        if any(character in heads for character in _NOT_BASE64URL):
+            return None
+        texts: NDArray[Any] = np.frombuffer(heads, _TEXT)
         try:
-            data = pybase64.b64decode(joined.encode("ascii").translate(_TO_BASE64_WITH_PREFIX), validate=True)
+            data = pybase64.b64decode(texts["head"].tobytes(), _ALTERNATIVES, validate=True)
         except ValueError:
             return None
-        if not joined.count(".") == joined[_PREFIX_DOT::_PERSON_HEAD_TO].count(".") == len(texts):
-            return None  # a dot was read as an A: each code has one, in its prefix
         rows: NDArray[Any] = np.frombuffer(data, _HEAD)
-        aad = np.ascontiguousarray(rows["aad"])
-        start: NDArray[Any] = aad.view(_START)[:, 0]
-        good = (rows["prefix"] == _PREFIX_BYTES).all(axis=1)
-        good &= (start["form"] == _PERSON_FORM) & (start["kind"] <= KIND_VEHICLE)
-        subjects, authentic = self._unsealed(start["kid"], rows["nonce"], aad, rows["sealed"])
+        start: NDArray[Any] = np.frombuffer(data, _START)
+        good = (texts["prefix"] == _PREFIX) & (start["form"] == _PERSON_FORM) & (start["kind"] <= KIND_VEHICLE)
+        subjects, authentic = self._unsealed(start["kid"], rows["nonce"], rows["aad"], rows["sealed"])
         return OpenedCodes(
             good & authentic,
             subjects,

@@ -11,6 +11,7 @@ from events.control import CodeRevoked, ControlEvent, DeviceEnrolled, DeviceKeyA
 from events.devices import Device, DeviceKey
 from events.places import Place
 from events.scans import Kind, Scan, ScanBatch
+from ingest.columns import ScanColumns
 from ingest.judge import Judged, judge
 from ingest.limits import EdgeLimits
 from ingest.places import PlaceView
@@ -96,11 +97,15 @@ class Scene:
         self.record(CodeRevoked(nonce.hex()))
 
     def judge(
-        self, scans: list[Scan], device: Device = DOOR, now_ms: int = NOW, secrets: ServerSecrets = SECRETS
+        self,
+        scans: list[Scan] | ScanColumns,
+        device: Device = DOOR,
+        now_ms: int = NOW,
+        secrets: ServerSecrets = SECRETS,
     ) -> Judged:
         """Judge a batch of one device."""
         return judge(
-            ScanBatch(scans),
+            scans if isinstance(scans, ScanColumns) else ScanBatch(scans),
             device,
             device_key(device.id),
             places=self.places,

@@ -15,9 +15,10 @@ from events import codec, problems
 from events.problems import Kind, Problem, ProblemError
 from events.scans import BATCH_SCANS_MAX, SEQ_MAX, Scan, ScanBatch
 from events.scans import Kind as ScanKind
-from ingest.decode import decode_body
+from ingest.columns import ScanColumns
+from ingest.decode import decode_body, decode_columns
 from ingest.limits import EdgeLimits
-from tests.ingest.scene import JSON, LIMITS, MSGPACK, good
+from tests.ingest.scene import JSON, LIMITS, MSGPACK, NOW, good
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -219,6 +220,26 @@ def test_invalid_json_is_pointed_at(body: bytes, pointer: str) -> None:
 )
 def test_invalid_msgpack_is_pointed_at(value: object, pointer: str) -> None:
     assert refusal(problems.BODY_INVALID, codec.to_msgpack(value), MSGPACK).pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encode"), [(JSON, codec.to_json), (MSGPACK, codec.to_msgpack)], ids=["json", "msgpack"]
+)
+@pytest.mark.parametrize(("encoding", "compress"), [("", bytes), ("zstd", zstd.compress)])
+def test_large_bodies_of_one_layout_are_columns(
+    content_type: str, encode: Callable[[object], bytes], encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    code = good().code
+    assert code is not None
+    scans = [Scan(seq, NOW, ScanKind.IN, code[:80]) for seq in range(1, 201)]
+    columns = decode_columns(compress(encode(ScanBatch(scans))), content_type, encoding, LIMITS)
+    assert isinstance(columns, ScanColumns)
+    assert [columns.scan(index) for index in range(len(columns))] == scans
+    others = ScanBatch([*scans, good(201, place="stall")])
+    assert decode_columns(compress(encode(others)), content_type, encoding, LIMITS) == others
+    with pytest.raises(ProblemError) as caught:
+        decode_columns(compress(encode({"scans": [*scans, {"seq": 0}]})), content_type, encoding, LIMITS)
+    assert caught.value.problem.pointer == "/scans/200/seq"
 
 
 def test_a_length_that_lies_costs_nothing() -> None:

@@ -8,8 +8,10 @@ from events.control import CodesRevoked
 from events.devices import Device
 from events.scans import LOG_ROW, Kind, Scan
 from ingest import judge
+from ingest.columns import ScanColumns
 from ingest.judge import Judged
 from ingest.judge_together import TOGETHER_SCANS_MIN
+from keys.codes import PERSON_HEAD_CHARS
 from keys.secrets import rotated
 from tests.ingest.scene import (
     AN,
@@ -18,6 +20,7 @@ from tests.ingest.scene import (
     DOOR,
     HOUR,
     NOW,
+    POST,
     SECOND,
     SECRETS,
     STRANGER,
@@ -80,7 +83,7 @@ def scans_of(codes: st.SearchStrategy[str | None]) -> st.SearchStrategy[list[Sca
     )
 
 
-def judged_with(scene: Scene, scans: list[Scan], device: Device, together_min: int) -> Judged:
+def judged_with(scene: Scene, scans: list[Scan] | ScanColumns, device: Device, together_min: int) -> Judged:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "TOGETHER_SCANS_MIN", together_min)
         return scene.judge(scans, device)
@@ -102,6 +105,36 @@ def test_together_is_one_by_one(scans: list[Scan], device: Device, some_are_void
     assert judged_with(scene, scans, device, 1) == judged_with(scene, scans, device, len(scans) + 1)
 
 
+HEADS = [code for code in CODES if code is not None and len(code) == PERSON_HEAD_CHARS and code.isascii()]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Scan,
+            st.integers(1, 60) | st.integers(1, 2**53 - 1),
+            AT,
+            st.sampled_from(Kind),
+            st.sampled_from(HEADS) | st.sampled_from(HEADS[:6]),
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sampled_from([*DEVICES, DOOR, DOOR]),
+    st.booleans(),
+    st.sampled_from([1, TOGETHER_SCANS_MIN]),
+)
+def test_columns_are_judged_as_their_scans(scans: list[Scan], device: Device, lost: bool, together_min: int) -> None:
+    scene = Scene()
+    if lost:
+        scene.revoke(LOST_NONCE)
+    columns = ScanColumns.of(scans)
+    assert columns is not None
+    assert [columns.scan(index) for index in range(len(columns))] == scans
+    alone = judged_with(scene, scans, device, len(scans) + 1)
+    assert judged_with(scene, columns, device, together_min) == alone
+
+
 def test_a_large_good_batch_is_judged_together(monkeypatch: pytest.MonkeyPatch) -> None:
     scans = [Scan(seq, NOW, Kind.OUT, code=CODE[:80], place="stall") for seq in range(7, 7 + TOGETHER_SCANS_MIN)]
     expected = judged_with(Scene(), scans, DOOR, len(scans) + 1)
@@ -109,6 +142,16 @@ def test_a_large_good_batch_is_judged_together(monkeypatch: pytest.MonkeyPatch) 
     judged = Scene().judge(scans)
     assert judged == expected
     assert (judged.accepted, judged.runs) == (len(scans), [(7, 6 + TOGETHER_SCANS_MIN)])
+
+
+def test_what_is_judged_alone_keeps_its_place() -> None:
+    scans = [Scan(seq, NOW, Kind.IN, code=CODE[:80]) for seq in range(1, 31)]
+    scans[3] = Scan(4, NOW, Kind.OUT, cccd=CITIZEN)
+    scans[9] = Scan(10, NOW, Kind.OUT)
+    scans[20] = Scan(21, NOW, Kind.PASS, subject=BINH.hex())
+    judged = judged_with(Scene(), scans, POST, 1)
+    assert judged == judged_with(Scene(), scans, POST, len(scans) + 1)
+    assert [row[2] for row in LOG_ROW.iter_unpack(judged.rows)] == [seq for seq in range(1, 31) if seq != 10]
 
 
 def test_codes_cut_at_the_wrong_place_are_not_read_across() -> None:
