@@ -3,7 +3,6 @@
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from events import codec
 from events.scans import Evidence
@@ -42,7 +41,7 @@ def signature_holds(evidence: Evidence, public: bytes) -> bool:
         return (
             "content-digest" in signed.components
             and http_signatures.content_digest_matches(digest, evidence.body)
-            and http_signatures.verify_signature(Ed25519PublicKey.from_public_bytes(public), signature, base)
+            and http_signatures.verify_signature(http_signatures.public_key_of(public), signature, base)
         )
     except http_signatures.MalformedSignature:
         return False

@@ -4,7 +4,6 @@ A bare ASGI callable: a web framework costs three to four times as much a reques
 signature. It may be mounted under a framework's route, or be served alone.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,8 +13,9 @@ import msgspec
 
 from events import codec, problems
 from events.problems import Problem, ProblemError
-from events.scans import Entry, Receipt, Refusal, ScanBatch, Verdict
-from ingest.decode import decode_body
+from events.scans import Entry, Receipt, Refusal, Verdict
+from ingest.deadline import Deadline
+from ingest.decode import decode_columns
 from ingest.evidence import NONCE_BYTES, seal_evidence
 from ingest.judge import Judged, Places, duplicates, judge
 from ingest.limits import EdgeLimits
@@ -25,7 +25,7 @@ from keys.codes import CodeOpener
 from keys.keyring import Keyring
 from keys.secrets import ServerSecrets
 from storage.errors import StreamDown, StreamFull
-from storage.stream import Published, Publisher
+from storage.publish import Published, Publisher
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -160,6 +160,8 @@ class ScanEdge:
         self._random: Final = random
         self._limits: Final = limits
         self._rates: Final = DeviceRates(limits)
+        self._body_deadline: Final = Deadline(limits.body_seconds_max)
+        self._publish_deadline: Final = Deadline(limits.publish_seconds_max)
         self._on_result: Final = on_result
         self._on_step: Final = on_step
 
@@ -227,7 +229,7 @@ class ScanEdge:
     async def _received(self, scope: Scope, receive: Receive) -> Request:
         headers = headers_of(scope)
         try:
-            async with asyncio.timeout(self._limits.body_seconds_max):
+            with self._body_deadline:
                 body = await _body(headers.get("content-length", ""), receive, self._limits.body_bytes_max)
         except TimeoutError as error:
             detail = f"The body was not whole after {self._limits.body_seconds_max:g} s."
@@ -236,10 +238,8 @@ class ScanEdge:
 
     def _judged(self, request: Request, verified: Verified, course: Course) -> Judged:
         headers = request.headers
-        batch: ScanBatch = decode_body(
-            request.body, headers["content-type"], headers.get("content-encoding", ""), self._limits
-        )
-        course.scans = len(batch.scans)
+        batch = decode_columns(request.body, headers["content-type"], headers.get("content-encoding", ""), self._limits)
+        course.scans = len(batch)
         self._rates.count_scans(verified.device.number, course.scans)
         return judge(
             batch,
@@ -268,7 +268,7 @@ class ScanEdge:
         )
 
     async def _published(self, entry: bytes, verified: Verified, judged: Judged) -> Published:
-        async with asyncio.timeout(self._limits.publish_seconds_max):
+        with self._publish_deadline:
             return await self._publisher.publish(
                 entry,
                 device=verified.device.number,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from events import problems
 from events.devices import Device, DeviceKey
@@ -126,7 +125,7 @@ def verify_request(
         )
     except MalformedSignature as error:
         raise ProblemError(problems.SIGNATURE_MALFORMED.problem(str(error))) from error
-    if not http_signatures.verify_signature(Ed25519PublicKey.from_public_bytes(key.public), signature, base):
+    if not http_signatures.verify_signature(http_signatures.public_key_of(key.public), signature, base):
         raise ProblemError(problems.SIGNATURE_INVALID.problem())
     # 7. The key may still sign. Said last: it is the holder's business alone.
     _require_in_force(key, now_ms)

@@ -6,6 +6,7 @@ header field, without component parameters. Every header must be in the canonica
 """
 
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,10 @@ SIGNATURE_BYTES: Final = 64
 ALGORITHM: Final = "ed25519"
 LABEL: Final = "sig"
 """The label that `sign_request` gives; any label is read."""
+FORMS_CACHED_MAX: Final = 4_096
+"""Of the headers read last, whoever sent them: half a kilobyte each, and at the very most eight."""
+PUBLIC_KEYS_CACHED_MAX: Final = 16_384
+"""Of the devices that signed last, half a kilobyte each."""
 
 _KEY: Final = r"[a-z*][a-z0-9_.*-]*"
 _STRING: Final = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
@@ -32,6 +37,10 @@ _NAME: Final = r"@?[a-z0-9!#$%&'*+.^_`|~-]+"
 _INPUT: Final = re.compile(
     rf'(?P<label>{_KEY})=(?P<params_text>\((?P<components>(?:"{_NAME}"(?: "{_NAME}")*)?)\)'
     rf"(?P<params>(?:;{_KEY}=(?:{_STRING}|{_INTEGER}))*))"
+)
+# A component's name holds no `)`: the first one ends the list, and what follows it here is the parameter itself.
+_CREATED_FIRST: Final = re.compile(
+    rf"(?P<before>[^)]*\);created=)(?P<created>{_INTEGER})(?P<after>(?:;.*)?)", re.DOTALL
 )
 _PARAM: Final = re.compile(rf";({_KEY})=({_STRING}|{_INTEGER})")
 _ESCAPED: Final = re.compile(r"\\(.)")
@@ -49,6 +58,7 @@ _DIGESTS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "sha-512": lambda body: hashlib.sha512(body).digest(),
 }
 _DIGEST_BYTES: Final = {"sha-256": 32, "sha-512": 64}
+_SHA256_ALONE_CHARS: Final = len("sha-256=::") + 44
 
 
 class MalformedSignature(ValueError):
@@ -74,10 +84,39 @@ class SignatureInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_signature_input(value: str) -> SignatureInput:
-    """Reads a `Signature-Input` header of exactly one label. Raises `MalformedSignature`."""
+    """Reads a `Signature-Input` header of exactly one label. Raises `MalformedSignature`.
+
+    A device's headers differ in `created` alone, so the form of the latest is kept.
+    """
     if len(value) > SIGNATURE_INPUT_CHARS_MAX:
         raise MalformedSignature(f"Signature-Input is over {SIGNATURE_INPUT_CHARS_MAX} characters")
-    member = _INPUT.fullmatch(value.strip(" \t"))
+    text = value.strip(" \t")
+    timed = _CREATED_FIRST.fullmatch(text)
+    if timed is None:
+        return _member(text)
+    before, created, after = timed.groups()
+    form = _form(before, after)
+    return SignatureInput(
+        label=form.label,
+        components=form.components,
+        created=int(created),
+        keyid=form.keyid,
+        expires=form.expires,
+        alg=form.alg,
+        nonce=form.nonce,
+        tag=form.tag,
+        params_text=text[len(form.label) + 1 :],
+    )
+
+
+@functools.lru_cache(FORMS_CACHED_MAX)
+def _form(before: str, after: str) -> SignatureInput:
+    """What two members have in common that differ in the number between these texts alone."""
+    return _member(f"{before}0{after}")
+
+
+def _member(text: str) -> SignatureInput:
+    member = _INPUT.fullmatch(text)
     if member is None:
         raise MalformedSignature('Signature-Input is not one label=("component" …);created=…;keyid="…"')
     components = tuple(quoted[1:-1] for quoted in member["components"].split(" ") if quoted)
@@ -210,6 +249,8 @@ def content_digest_matches(value: str, body: bytes) -> bool:
     Other algorithms beside one of these are passed over. Raises `MalformedSignature` where the header cannot be read or
     names neither of the two.
     """
+    if len(value) == _SHA256_ALONE_CHARS and value == content_digest(body):
+        return True
     members = _bytes_members(value, "Content-Digest", CONTENT_DIGEST_CHARS_MAX)
     known = {name: digest for name, digest in members.items() if name in _DIGESTS}
     if not known:
@@ -278,6 +319,12 @@ def _signed(
     )
     signature = binascii.b2a_base64(private_key.sign(base), newline=False).decode("ascii")
     return {"Signature-Input": signature_input, "Signature": f"{LABEL}=:{signature}:"}
+
+
+@functools.lru_cache(PUBLIC_KEYS_CACHED_MAX)
+def public_key_of(raw: bytes) -> Ed25519PublicKey:
+    """The key of these 32 bytes. Raises `ValueError` where there are more or fewer."""
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def verify_signature(public_key: Ed25519PublicKey, signature: bytes, base: bytes) -> bool:

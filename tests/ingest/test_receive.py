@@ -19,13 +19,25 @@ from events import codec, problems
 from events.control import DeviceKeyRevoked, PlaceRegistered
 from events.places import Place
 from events.problems import Problem
-from events.scans import BATCH_SCANS_MAX, LOG_ROW, REFUSED_ROW, Entry, Kind, Receipt, Refusal, Scan, ScanBatch
+from events.scans import (
+    BATCH_SCANS_MAX,
+    KIND_NUMBER,
+    LOG_ROW,
+    REFUSED_ROW,
+    Entry,
+    Kind,
+    Receipt,
+    Refusal,
+    Scan,
+    ScanBatch,
+)
 from ingest.evidence import open_evidence, signature_holds
 from ingest.limits import EdgeLimits
 from ingest.receive import EdgeResult, ScanEdge
 from keys.codes import CodeOpener
 from keys.http_signatures import content_digest
-from storage.stream import SCANS, Publisher
+from storage.partitions import ONLY
+from storage.publish import Publisher
 from storage.valkey import EmbeddedValkey
 from tests.ingest.scene import (
     AN,
@@ -37,6 +49,7 @@ from tests.ingest.scene import (
     MSGPACK,
     NOW,
     PATH,
+    SECOND,
     SECRETS,
     STRANGER,
     Noise,
@@ -75,7 +88,7 @@ class Edge:
             places=self.scene.places,
             secrets=SECRETS,
             opener=CodeOpener(SECRETS),
-            publisher=Publisher(client, bytes_max=self._stream_bytes_max),
+            publisher=Publisher([client], bytes_max=self._stream_bytes_max),
             clock_ms=lambda: self.now_ms,
             random=self.random,
             limits=self.limits,
@@ -86,7 +99,7 @@ class Edge:
         """One request through the whole edge."""
 
         async def exchange() -> httpx.Response:
-            async with redis.asyncio.Redis.from_url(self._url, socket_timeout=5) as client:
+            async with redis.asyncio.Redis.from_url(self._url, socket_timeout=60) as client:
                 transport = httpx.ASGITransport(self.app(client))
                 async with httpx.AsyncClient(transport=transport, base_url="http://edge.example:80") as http:
                     return await http.request(method, path, content=body, headers=headers)
@@ -125,7 +138,7 @@ def entries(valkey: "redis.Redis") -> Entries:
     """What the stream holds."""
 
     def read() -> list[Entry]:
-        found: Any = valkey.xrange(SCANS)
+        found: Any = valkey.xrange(ONLY.scans)
         return [codec.entry_from_msgpack(fields[b"e"]) for _, fields in found]
 
     return read
@@ -193,6 +206,23 @@ def test_a_refused_batch_is_kept_too(edge: Edge, entries: Entries) -> None:
 
 def test_a_phone(edge: Edge) -> None:
     assert receipt(edge.post(Scan(1, NOW, Kind.IN, place_code=place_code()), device="phone")).accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encode"), [(JSON, codec.to_json), (MSGPACK, codec.to_msgpack)], ids=["json", "msgpack"]
+)
+def test_a_backlog_of_codes(edge: Edge, entries: Entries, content_type: str, encode: Callable[[object], bytes]) -> None:
+    fine, old = person_code()[:80], person_code(expires=NOW - 2 * SECOND)[:80]
+    kinds = list(Kind)
+    scans = [Scan(seq, NOW - seq, kinds[seq % 3], old if seq == 7 else fine) for seq in range(1, 201)]
+    body = encode(ScanBatch(scans))
+    answer = receipt(edge.send(body, signed(body, content_type=content_type)))
+    assert (answer.accepted, answer.refused, answer.next_seq) == (199, 1, 201)
+    assert [(one.seq, one.verdict) for one in answer.verdicts] == [(7, Refusal.EXPIRED_CODE)]
+    (entry,) = entries()
+    assert [row[2:] for row in LOG_ROW.iter_unpack(entry.rows)] == [
+        (scan.seq, scan.at, 0, 1, AN, KIND_NUMBER[scan.kind], 1) for scan in scans if scan.seq != 7
+    ]
 
 
 def test_a_body_in_chunks(edge: Edge) -> None:

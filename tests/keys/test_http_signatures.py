@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from keys.http_signatures import (
     COMPONENTS_MAX,
@@ -245,6 +246,36 @@ def test_every_part_is_read() -> None:
         tag="t",
         params_text=value.removeprefix("sig1="),
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('sig=("@method")', ';keyid="k"'),
+        ('sig=("@method")', ';keyid="k);created=7;x"'),
+        ('sig=("@method")', ';keyid="k";nonce=");created=8"'),
+        ('sig=("@method")', ';keyid="k";expires=9'),
+        ('sig=("@method");keyid="k);created=7;x"', ""),
+        ('sig=("@method");nonce=");created=8";keyid="k"', ";expires=9"),
+    ],
+)
+def test_only_created_differs_in_a_form_that_was_read_before(before: str, after: str) -> None:
+    read = {created: parse_signature_input(f"{before};created={created}{after}") for created in (0, 5, 1_634_000_000)}
+    for created, signed in read.items():
+        assert signed.created == created
+        assert signed.params_text == f"{before};created={created}{after}".removeprefix("sig=")
+    same = {created: replace(signed, created=0, params_text="") for created, signed in read.items()}
+    assert same[0] == same[5] == same[1_634_000_000]
+    assert same[0].keyid == ("k);created=7;x" if "created=7" in before + after else "k")
+    assert same[0].expires == (9 if "expires" in after else None)
+
+
+@pytest.mark.parametrize("created", ["", "-1", "01", "1.0", '"1"', "1234567890123456", "1;created=1", "1\n"])
+def test_a_bad_created_is_refused_in_a_form_that_was_read_before(created: str) -> None:
+    parse_signature_input('sig=("@method");created=1;keyid="k"')
+    for _ in range(2):
+        with pytest.raises(MalformedSignature):
+            parse_signature_input(f'sig=("@method");created={created};keyid="k"')
 
 
 def test_what_is_left_off_is_none() -> None:

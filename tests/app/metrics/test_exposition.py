@@ -6,6 +6,7 @@ from pathlib import Path
 from app.metrics.exposition import METRICS_VARIABLE, live_workers, workers_text
 
 WORKER = """
+import asyncio
 import sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
@@ -14,11 +15,21 @@ from events.scans import Refusal
 from ingest.receive import EdgeResult, StepSeconds
 
 metrics = EdgeMetrics(Path(sys.argv[1]), CollectorRegistry())
-for _ in range(3):
-    metrics.on_result(EdgeResult(
-        status=202, problem="", accepted=5, duplicate=2, refused={Refusal.BAD_CODE: 1}, scans=8, body_bytes=900,
-        seconds=StepSeconds(receive=0.001, publish=0.004),
-    ))
+
+
+async def serve():
+    # Two requests that end in one turn of the loop, and one in a later turn.
+    for _ in range(2):
+        metrics.on_result(result)
+    await asyncio.sleep(0)
+    metrics.on_result(result)
+
+
+result = EdgeResult(
+    status=202, problem="", accepted=5, duplicate=2, refused={Refusal.BAD_CODE: 1}, scans=8, body_bytes=1_024,
+    seconds=StepSeconds(receive=0.001, publish=0.004),
+)
+asyncio.run(serve())
 print("counted", flush=True)
 sys.stdin.read()
 """
@@ -58,6 +69,8 @@ def test_workers_count_together_and_the_dead_are_not_forgotten(tmp_path: Path) -
         "truyvet_ingest_batch_scans_sum 48.0",
         'truyvet_ingest_batch_bytes_bucket{le="1024.0"} 6.0',
         'truyvet_ingest_step_seconds_bucket{le="0.005",step="publish"} 6.0',
+        'truyvet_ingest_step_seconds_bucket{le="0.0025",step="publish"} 0.0',
+        'truyvet_ingest_step_seconds_sum{step="publish"} 0.024',
         'truyvet_ingest_step_seconds_count{step="verify"} 0.0',
     ):
         assert line in lines
