@@ -16,14 +16,14 @@ from app.clock import now_ms, shown_seconds
 from app.key_file import KeyFileError, load
 from app.ports import AddressTaken, bound
 from app.settings import Settings, masked_url
-from app.stream_client import stream_client
+from app.stream_client import StreamClients, stream_clients
 from app.supervisor import has_data
 from events import codec
 from events.problems import ProblemError
 from events.readiness import Readiness
+from storage.backlog import read_waiting
 from storage.clickhouse import Store, migrations
 from storage.errors import StoreDown, StreamDown
-from storage.stream import ScanStream
 from storage.watermarks import Name, Watermarks
 
 PYTHON_MIN: Final = (3, 11)
@@ -50,11 +50,11 @@ def checks(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir)
     yield _port("ingest", settings.ingest_host, settings.ingest_port, settings.ingest)
     yield _port("trace", settings.trace_host, settings.trace_port, settings.api)
-    client = stream_client(settings)
+    clients = stream_clients(settings)
     try:
-        yield from _stream(settings, client)
+        yield from _stream(settings, clients)
     finally:
-        client.close()
+        clients.close()
     yield from _store(settings)
 
 
@@ -111,7 +111,8 @@ def _port(part: str, host: str, port: int, url: str) -> Finding:
     return Finding(part, "good", f"ready at {url}")
 
 
-def _stream(settings: Settings, client: redis.Redis) -> Iterator[Finding]:
+def _stream(settings: Settings, clients: StreamClients) -> Iterator[Finding]:
+    client = clients.shared
     address = masked_url(settings.stream_url)
     try:
         client.ping()
@@ -124,10 +125,10 @@ def _stream(settings: Settings, client: redis.Redis) -> Iterator[Finding]:
     version = info.get("valkey_version", info.get("redis_version", "of unknown version"))
     yield Finding("stream", "good", f"{name} {version} at {address}")
     yield _stream_config(client)
-    yield from _guarded("sink", lambda: _backlog(client, settings.stream_bytes_max))
+    yield from _guarded("sink", lambda: _backlog(clients, settings.stream_bytes_max))
     names: tuple[tuple[str, Name], ...] = (("log", "log"), ("read models", "read-models"))
     for part, watermark in names:
-        yield from _guarded(part, partial(_watermark, client, part, watermark))
+        yield from _guarded(part, partial(_watermark, clients, part, watermark))
 
 
 def _stream_config(client: redis.Redis) -> Finding:
@@ -144,16 +145,16 @@ def _stream_config(client: redis.Redis) -> Finding:
     return Finding("durability", "good", "an answer means on disk (appendonly yes, appendfsync always)")
 
 
-def _backlog(client: redis.Redis, bytes_max: int) -> Finding:
-    entries, size = ScanStream(client, owner="doctor").backlog()
-    text = f"{entries} batches, {size / 1e6:.1f} of {bytes_max / 1e6:.0f} MB wait in the stream"
-    if size > bytes_max / 2:
+def _backlog(clients: StreamClients, bytes_max: int) -> Finding:
+    waiting = read_waiting(clients.partitions)
+    text = f"{waiting.entries} batches, {waiting.bytes / 1e6:.1f} of {bytes_max / 1e6:.0f} MB wait in the stream"
+    if waiting.bytes > bytes_max / 2:
         return Finding("sink", "warning", text, "Is the sink running? See its log; the store may be down or slow.")
     return Finding("sink", "good", text)
 
 
-def _watermark(client: redis.Redis, part: str, name: Name) -> Finding:
-    mark = Watermarks(client).read(name)
+def _watermark(clients: StreamClients, part: str, name: Name) -> Finding:
+    mark = Watermarks(clients.shared, clients.partitions).read(name)
     if mark is None:
         return Finding(part, "warning", "has never reported", "Start the service: `truyvet up`.")
     age = now_ms() - mark.received

@@ -18,7 +18,7 @@ from app.checks import DISK_BYTES_BAD
 from app.clock import now_ms
 from app.key_file import KeyFileError, load
 from app.settings import Settings
-from app.stream_client import probe_client
+from app.stream_client import probe_clients
 from events.readiness import Check, CheckName
 from storage.clickhouse import Store
 from storage.health import reader_checks, room_checks, store_checks, stream_checks
@@ -147,21 +147,21 @@ class Watch:
 
 def ingest_parts(settings: Settings) -> list[Part]:
     """What an ingest worker needs: a stream that takes writes and has room."""
-    client = probe_client(settings)
+    partitions = probe_clients(settings).partitions
 
     def stream() -> list[Check]:
-        return [*stream_checks(client, vital=True), *room_checks(client, settings.stream_bytes_max)]
+        return [*stream_checks(partitions, vital=True), *room_checks(partitions, settings.stream_bytes_max)]
 
     return [Part(CheckName.STREAM, stream, vital=True), _own_files(settings)]
 
 
 def trace_parts(settings: Settings, store: Store) -> list[Part]:
     """What the trace service needs: the stream to read from, the store, and those who fill it."""
-    client = probe_client(settings)
-    watermarks = Watermarks(client)
+    clients = probe_clients(settings)
+    watermarks = Watermarks(clients.shared, clients.partitions)
 
     def stream() -> list[Check]:
-        return [*stream_checks(client, vital=False), *reader_checks(watermarks, now_ms())]
+        return [*stream_checks(clients.partitions, vital=False), *reader_checks(watermarks, now_ms())]
 
     return [
         Part(CheckName.STREAM, stream, vital=True),
@@ -172,9 +172,9 @@ def trace_parts(settings: Settings, store: Store) -> list[Part]:
 
 def behind_parts(settings: Settings, store: Store) -> list[Part]:
     """What sink and projector need: a stream that takes writes, and the store."""
-    client = probe_client(settings)
+    partitions = probe_clients(settings).partitions
     return [
-        Part(CheckName.STREAM, lambda: stream_checks(client, vital=True), vital=True),
+        Part(CheckName.STREAM, lambda: stream_checks(partitions, vital=True), vital=True),
         Part(CheckName.STORE, lambda: store_checks(store), vital=True),
     ]
 

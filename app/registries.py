@@ -35,6 +35,6 @@ def open_registries(settings: Settings) -> Iterator[Registries]:
     """The registries of the stream that the settings name. Raises `StreamDown`."""
     client = stream_client(settings)
     try:
-        yield Registries(ControlLog(client))
+        yield Registries(ControlLog(client, replicas=settings.stream_replicas))
     finally:
         client.close()

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from app.errors import Explained
 from ingest.limits import EdgeLimits
+from storage.slots import Address, node_address
 
 PREFIX: Final = "TRUYVET_"
 REDIS_EMBEDDED: Final = "embedded"
@@ -48,6 +49,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     redis_url: str = REDIS_EMBEDDED
     """`embedded`, or `redis://`, `rediss://` or `unix://` of a server with appendonly yes and appendfsync always."""
+    redis_cluster_nodes: str = ""
+    """`host:port,…`: further nodes of the cluster that `redis_url`'s server belongs to; empty: a server of its own."""
+    redis_replicas: Annotated[str, Meta(pattern="^[0-5]?$")] = ""
+    """How many replicas must have a scan on disk too before it is acknowledged; a cluster needs it said."""
+    stream_partitions: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Into how many parts devices are divided, each on one server of a cluster; the same for every process."""
     valkey_port: Port = 8472
     """The loopback port of the embedded stream server."""
     clickhouse_url: str = ""
@@ -105,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(_explained(error, given)) from None
         settings._check_urls()
         settings._check_cluster()
+        settings._check_stream()
         return settings
 
     def environment(self) -> dict[str, str]:
@@ -158,6 +166,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f"{PREFIX}CLICKHOUSE_CLUSTER needs servers: set {PREFIX}CLICKHOUSE_URL to http(s)://… of one of them,"
                 " or leave the cluster out."
             )
+
+    def _check_stream(self) -> None:
+        name = f"{PREFIX}REDIS_CLUSTER_NODES"
+        if not self.redis_cluster_nodes:
+            return
+        if self.embedded_redis:
+            raise SettingsError(f"{name} needs servers: set {PREFIX}REDIS_URL to redis://… of one of them.")
+        try:
+            _ = self.cluster_nodes
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}. It is a list such as stream-2:6379,stream-3:6379.") from None
+        if not self.redis_replicas:
+            raise SettingsError(
+                f"{name} needs {PREFIX}REDIS_REPLICAS. Set 1, and no acknowledged scan is lost when a replica takes"
+                " over; with 0 the latest ones may be."
+            )
+
+    @property
+    def cluster_nodes(self) -> list[Address]:
+        """The further nodes of the stream's cluster. Raises `ValueError`."""
+        return [node_address(text) for text in self.redis_cluster_nodes.split(",") if text.strip()]
+
+    @property
+    def stream_replicas(self) -> int:
+        """How many replicas must have on disk what is acknowledged."""
+        return int(self.redis_replicas or 0)
 
     @property
     def stream_url(self) -> str:

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from app.clock import now_ms
 from app.errors import Explained
 from app.fleet import Child, ChildFailed, Fleet
 from app.key_file import load_or_create
@@ -89,7 +89,7 @@ class Embedded:
         settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(settings)
         try:
-            load_or_create(settings.keys_path, data_exists=has_data(settings), now_ms=_now_ms())
+            load_or_create(settings.keys_path, data_exists=has_data(settings), now_ms=now_ms())
             for host, port in (
                 (settings.ingest_host, settings.ingest_port),
                 (settings.trace_host, settings.trace_port),
@@ -188,16 +188,16 @@ def operator_token(settings: Settings) -> str:
     file = settings.run_dir / TOKEN_FILE
     client = stream_client(settings)
     try:
-        control = ControlLog(client)
+        control = ControlLog(client, replicas=settings.stream_replicas)
         registry = Registry()
         for _, recorded in control.replay():
             registry.apply(recorded)
         if file.is_file():
             text = file.read_text(encoding="ascii").strip()
             token = registry.tokens_by_sha256.get(hashlib.sha256(text.encode()).digest())
-            if token is not None and not token.revoked and token.expires > _now_ms() + OPERATOR_TOKEN_RENEW_MS:
+            if token is not None and not token.revoked and token.expires > now_ms() + OPERATOR_TOKEN_RENEW_MS:
                 return text
-        text, token = new_token(OPERATOR, Role.ADMIN, _now_ms() + OPERATOR_TOKEN_MS, secrets.token_bytes)
+        text, token = new_token(OPERATOR, Role.ADMIN, now_ms() + OPERATOR_TOKEN_MS, secrets.token_bytes)
         file.unlink(missing_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as output:
@@ -246,7 +246,3 @@ def _lock(settings: Settings) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     return descriptor
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

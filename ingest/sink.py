@@ -44,11 +44,16 @@ REPAIRS_MAX: Final = 8
 """How often rows may be missing under a token of their own before the store is taken to be broken."""
 
 _PRESENT: Final = (
-    "SELECT toUnixTimestamp64Milli(received), count() FROM {table:Identifier}"
-    " WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
-    " GROUP BY received"
+    "SELECT toUnixTimestamp64Milli(received), count() FROM {{table:Identifier}}"
+    " WHERE received > fromUnixTimestamp64Milli({{after:Int64}})"
+    " AND received <= fromUnixTimestamp64Milli({{upto:Int64}}) AND {of_partition} GROUP BY received"
 )
-_LATEST: Final = "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
+_OF_DEVICES: Final = "device % {of:UInt32} = {partition:UInt32}"
+_OF_POISON: Final = "startsWith(entry, {entries:String})"
+_LATEST: Final = (
+    "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
+    f" WHERE {_OF_DEVICES} AND received > (SELECT max(received) FROM log) - INTERVAL {{days:UInt16}} DAY"
+)
 
 
 class SinkLimits(msgspec.Struct, frozen=True):
@@ -64,6 +69,8 @@ class SinkLimits(msgspec.Struct, frozen=True):
     idle_ms: int = 500
     lease_seconds: float = 15.0
     retry_seconds: float = 0.5
+    clock_days: int = 7
+    """A partition without a scan in the log for so long is taken to have a clock that is no further behind."""
 
 
 class Poison(msgspec.Struct, frozen=True):
@@ -130,6 +137,7 @@ class Sink:
         self._limits: Final = limits or SinkLimits()
         self._on_step: Final = on_step
         self._on_range: Final = on_range
+        self._partition: Final = stream.partition
         self._claimed_until = 0.0
         self._nudged = "$"
         self._log_ends: int | None = None
@@ -151,10 +159,13 @@ class Sink:
                     stop.wait(max(0.0, began + self._limits.pace_ms / 1000 - time.monotonic()))
                 patience.over()
             except NotTheOwner as error:
-                self._claimed_until = 0.0
+                self._claimed_until, self._ahead = 0.0, None
                 patience.wait(stop, error)
             except (StoreDown, StreamDown) as error:
+                self._ahead = None
                 patience.wait(stop, error)
+        self._reader.shutdown()
+        self._evidence.shutdown()
         try:
             self._stream.release()
         except StreamDown:
@@ -183,7 +194,11 @@ class Sink:
         load = gather(chosen, received_after)
         self._on_step("chosen")
         frozen = FrozenRange(
-            chosen[0][0], chosen[-1][0], received_after, max(load.received, default=received_after + 1)
+            chosen[0][0],
+            chosen[-1][0],
+            received_after,
+            max(load.received, default=received_after + 1),
+            self._partition.number,
         )
         self._stream.freeze(frozen)
         self._on_step("frozen")
@@ -212,14 +227,18 @@ class Sink:
 
     def _idle(self, cursor: str) -> None:
         """Nothing to lay: promise that what comes is received later, tell the readers so, and wait."""
-        self._watermarks.publish("log", Watermark(self._stream.promise(cursor), self.rows_total))
+        self._announce(self._stream.promise(cursor))
         self._nudged = self._stream.wait(cursor, self._nudged, self._limits.idle_ms)
 
     def _log_end(self) -> int:
         """The latest `received` (ms) in the log: Redis may have lost its own account, or its clock be another's."""
         if self._log_ends is None:
-            self._log_ends = int(self._store.rows(_LATEST)[0][0])
+            mine = {"partition": self._partition.number, "of": self._partition.of, "days": self._limits.clock_days}
+            self._log_ends = int(self._store.rows(_LATEST, mine)[0][0])
         return self._log_ends
+
+    def _announce(self, received: int) -> None:
+        self._watermarks.publish("log", Watermark(received, self.rows_total), self._partition.number)
 
     def _lay(self, frozen: FrozenRange, load: Load, *, again: bool) -> int:
         """Steps 5 to 8. `again`: somebody may have begun with step 5 before."""
@@ -240,7 +259,7 @@ class Sink:
         self._on_step("committed")
         self._stream.trim(frozen.last)
         self._on_step("trimmed")
-        self._watermarks.publish("log", Watermark(frozen.received, self.rows_total))
+        self._announce(frozen.received)
         self._on_step("announced")
         self._on_range(
             Laid(
@@ -278,8 +297,14 @@ class Sink:
             raise StoreDown(f"table {table} does not keep what it is given")
 
     def _present(self, table: str, frozen: FrozenRange) -> dict[int, int]:
-        span = {"table": table, "after": frozen.received_after, "upto": frozen.received}
-        return {int(received): int(rows) for received, rows in self._store.rows(_PRESENT, span)}
+        span: dict[str, str | int] = {"table": table, "after": frozen.received_after, "upto": frozen.received}
+        # Another partition's rows may have the same `received`.
+        if table == "poison":
+            whose, mine = _OF_POISON, span | {"entries": poison_name(frozen.partition, "")}
+        else:
+            whose, mine = _OF_DEVICES, span | {"partition": self._partition.number, "of": self._partition.of}
+        found = self._store.rows(_PRESENT.format(of_partition=whose), mine)
+        return {int(received): int(rows) for received, rows in found}
 
 
 def tables(load: Load, frozen: FrozenRange) -> dict[str, list[Piece]]:
@@ -297,7 +322,7 @@ def tables(load: Load, frozen: FrozenRange) -> dict[str, list[Piece]]:
             if entry.refused
         ],
         "evidence": [Piece(at, 1, evidence_row(name, entry, at)) for (name, entry), at in timed],
-        "poison": [Piece(frozen.received, 1, poison_row(bad, frozen.received)) for bad in load.poison],
+        "poison": [Piece(frozen.received, 1, poison_row(bad, frozen)) for bad in load.poison],
     }
     return {table: rows for table, rows in pieces.items() if rows}
 
@@ -408,12 +433,17 @@ def evidence_row(name: str, entry: Entry, received: int) -> bytes:
     )
 
 
-def poison_row(bad: Poison, received: int) -> bytes:
+def poison_name(partition: int, entry: str) -> str:
+    """Which entry it was, of all partitions' streams."""
+    return f"{partition}/{entry}"
+
+
+def poison_row(bad: Poison, frozen: FrozenRange) -> bytes:
     """One row of table `poison` in RowBinary."""
     return b"".join(
         (
-            row_string(bad.entry.encode()),
-            received.to_bytes(8, "little", signed=True),
+            row_string(poison_name(frozen.partition, bad.entry).encode()),
+            frozen.received.to_bytes(8, "little", signed=True),
             row_string(bad.reason.encode()),
             row_string(bad.payload),
         )

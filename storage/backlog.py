@@ -1,13 +1,15 @@
 """What waits in the stream for the sink, seen from outside: for metrics and readiness, also while no sink runs."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
 import redis
 
 from storage.errors import StreamDown
-from storage.stream import FIRST, SCANS, SINK
+from storage.partitions import Partition, partitions_of
+from storage.stream import FIRST
 
 MICROSECONDS: Final = 1_000_000
 
@@ -25,13 +27,28 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     clock_offset_seconds: float
 
 
-def read_waiting(client: "redis.Redis") -> Waiting:
-    """Ask the stream's server. Raises `StreamDown`."""
+def read_waiting(partitions: "Sequence[redis.Redis]") -> Waiting:
+    """Ask every partition's server, in order: what waits in all, the worst of the rest. Raises `StreamDown`."""
+    parts = [
+        read_partition(client, partition)
+        for client, partition in zip(partitions, partitions_of(len(partitions)), strict=True)
+    ]
+    return Waiting(
+        entries=sum(part.entries for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        oldest_seconds=max(part.oldest_seconds for part in parts),
+        clock_offset_seconds=max((part.clock_offset_seconds for part in parts), key=abs),
+    )
+
+
+def read_partition(client: "redis.Redis", partition: Partition) -> Waiting:
+    """Ask one partition's server. Raises `StreamDown`."""
+    fields = ["cursor", "bytes_in", "bytes_out"]
     try:
-        cursor, bytes_in, bytes_out = cast(list[bytes | None], client.hmget(SINK, ["cursor", "bytes_in", "bytes_out"]))
+        cursor, bytes_in, bytes_out = cast(list[bytes | None], client.hmget(partition.sink, fields))
         oldest_after = (cursor or FIRST.encode()).decode()
-        oldest = cast(list[tuple[bytes, Any]], client.xrange(SCANS, min=f"({oldest_after}", count=1))
-        entries = client.xlen(SCANS)
+        oldest = cast(list[tuple[bytes, Any]], client.xrange(partition.scans, min=f"({oldest_after}", count=1))
+        entries = client.xlen(partition.scans)
         seconds, microseconds = client.time()
     except redis.RedisError as error:
         raise StreamDown(type(error).__name__) from error

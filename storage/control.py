@@ -14,9 +14,11 @@ import redis.asyncio
 
 from events import codec
 from events.control import ControlEvent, DeviceEnrolled, PlaceRegistered, Recorded
+from storage.confirm import Command, confirmed
 from storage.errors import StreamDown
+from storage.partitions import shared_key
 
-CONTROL_STREAM: Final = "truyvet:control"
+CONTROL_STREAM: Final = shared_key("control")
 FIRST: Final = "0-0"
 REPLAY_ENTRIES: Final = 1_000
 FOLLOW_BLOCK_MS: Final = 500
@@ -29,8 +31,10 @@ OnEvent = Callable[[Recorded], None]
 class ControlLog:
     """Appends to the control stream and reads it; synchronous."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", *, replicas: int = 0) -> None:
+        """`replicas`: how many must have on disk what is appended before it counts."""
         self._redis: Final = client
+        self._replicas: Final = replicas
 
     def append(self, event: ControlEvent) -> Recorded:
         """Make an event durable. Returns it with its time."""
@@ -45,13 +49,8 @@ class ControlLog:
         for text in encoded:
             codec.control_from_json(text)
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for text in encoded:
-                pipeline.xadd(CONTROL_STREAM, {b"e": text})
-            return [
-                Recorded(_entry_ms(entry), event)
-                for entry, event in zip(cast(list[bytes], pipeline.execute()), events, strict=True)
-            ]
+            entries = self._written([("XADD", CONTROL_STREAM, "*", "e", text) for text in encoded])
+            return [Recorded(_entry_ms(entry), event) for entry, event in zip(entries, events, strict=True)]
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
@@ -97,7 +96,7 @@ class ControlLog:
                     pipeline.xadd(CONTROL_STREAM, {b"e": text}, id=entry)
                 pipeline.execute()
             for registry, number in numbers.items():
-                self._redis.set(f"truyvet:number:{registry}", number)
+                self._redis.set(_number_key(registry), number)
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
@@ -116,10 +115,19 @@ class ControlLog:
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
+    def _written(self, commands: list[Command]) -> list[Any]:
+        """The answers, once what was written is safe from a failover, too."""
+        if self._replicas:
+            return confirmed(self._redis, self._replicas, commands)
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return cast(list[Any], pipeline.execute())
+
     def next_number(self, registry: Registry) -> int:
         """A number never given to a device or place before."""
         try:
-            return self._redis.incr(f"truyvet:number:{registry}")
+            return int(self._written([("INCR", _number_key(registry))])[0])
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
@@ -213,6 +221,11 @@ def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     if isinstance(answer, dict):
         return [entry for batches in answer.values() for batch in batches for entry in batch]
     return cast(list[tuple[bytes, dict[bytes, bytes]]], answer[0][1])
+
+
+def _number_key(registry: Registry) -> str:
+    """Holds the number that was given last."""
+    return shared_key(f"number:{registry}")
 
 
 def _recorded(entry: bytes, fields: dict[bytes, bytes]) -> tuple[str, Recorded]:

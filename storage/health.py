@@ -3,20 +3,19 @@
 Nothing here raises: a part that does not answer is a finding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import redis
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
 
 from events.readiness import Check, CheckName
-from storage.backlog import read_waiting
+from storage.backlog import read_partition
 from storage.clickhouse import Store
 from storage.errors import StreamDown
+from storage.partitions import Partition, partitions_of
 from storage.watermarks import Watermark, Watermarks
 
-PROBE: Final = "truyvet:{0}:probe"
-"""A key that never exists. Writing to it only where it does is refused as every write would be, and writes nothing."""
 BACKLOG_SHARE_MAX: Final = 0.5
 BACKLOG_SECONDS_MAX: Final = 30.0
 """How much of the stream's limit may wait, and for how long, before the sink is said to be behind."""
@@ -27,35 +26,53 @@ UNKNOWN: Final = "Not known while the stream's server does not answer."
 MEGABYTE: Final = 1_000_000
 
 
-def stream_checks(client: "redis.Redis", *, vital: bool) -> list[Check]:
-    """Whether the stream's server answers, and would take a write. `vital`: whether the process lives by writing."""
-    found = _stream_faults(client)
-    down = CheckName.STREAM in found
-    return [
-        Check(name=CheckName.STREAM, ok=not down, vital=True, detail=found.get(CheckName.STREAM, "")),
-        *(
-            Check(name=name, ok=name not in found, vital=vital, detail=UNKNOWN if down else found.get(name, ""))
-            for name in (CheckName.STREAM_DISK, CheckName.STREAM_MEMORY)
-        ),
-    ]
+def stream_checks(partitions: "Sequence[redis.Redis]", *, vital: bool) -> list[Check]:
+    """Whether every partition's server answers, and would take a write. `vital`: whether the process lives by writing.
+
+    What fails of some partitions alone keeps nobody else from working, and is vital to none.
+    """
+    found = [_stream_faults(client, partition) for client, partition in _numbered(partitions)]
+    down = [CheckName.STREAM in faults for faults in found]
+    checks = [_over_partitions(CheckName.STREAM, [faults.get(CheckName.STREAM, "") for faults in found], vital=True)]
+    for name in (CheckName.STREAM_DISK, CheckName.STREAM_MEMORY):
+        check = _over_partitions(name, [faults.get(name, "") for faults in found], vital=vital)
+        unknown = check.ok and any(down)
+        checks.append(Check(name=name, ok=True, vital=vital, detail=UNKNOWN) if unknown else check)
+    return checks
 
 
-def room_checks(client: "redis.Redis", bytes_max: int) -> list[Check]:
-    """Whether the stream may take more, and whether the sink is far behind it."""
-    try:
-        waiting = read_waiting(client)
-    except StreamDown:
-        room, keeps_up, detail = True, True, UNKNOWN
-    else:
-        room = waiting.bytes < bytes_max
-        keeps_up = waiting.bytes <= bytes_max * BACKLOG_SHARE_MAX and waiting.oldest_seconds <= BACKLOG_SECONDS_MAX
-        detail = (
-            f"{waiting.bytes / MEGABYTE:.1f} of {bytes_max / MEGABYTE:.1f} MB wait for the sink, the oldest for"
-            f" {waiting.oldest_seconds:.0f} s."
-        )
+def _over_partitions(name: CheckName, faults: list[str], *, vital: bool) -> Check:
+    """One check of what each partition's server was found to have, if anything."""
+    failing = [number for number, fault in enumerate(faults) if fault]
+    if not failing:
+        return Check(name=name, ok=True, vital=vital)
+    detail = faults[failing[0]]
+    if len(faults) > 1:
+        detail = f"{len(failing)} of {len(faults)} partitions, {failing[0]} among them: {detail}"
+    return Check(name=name, ok=False, vital=vital and len(failing) == len(faults), detail=detail)
+
+
+def room_checks(partitions: "Sequence[redis.Redis]", bytes_max: int) -> list[Check]:
+    """Whether the stream may take more, and whether the sinks are far behind it. `bytes_max`: over all partitions."""
+    share = bytes_max // len(partitions)
+    full, behind, detail = [], [], UNKNOWN
+    most = -1
+    for client, partition in _numbered(partitions):
+        try:
+            waiting = read_partition(client, partition)
+        except StreamDown:
+            continue
+        full.append(waiting.bytes >= share)
+        behind.append(waiting.bytes > share * BACKLOG_SHARE_MAX or waiting.oldest_seconds > BACKLOG_SECONDS_MAX)
+        if waiting.bytes > most:
+            most = waiting.bytes
+            detail = (
+                f"{waiting.bytes / MEGABYTE:.1f} of {share / MEGABYTE:.1f} MB wait for the sink, the oldest for"
+                f" {waiting.oldest_seconds:.0f} s."
+            )
     return [
-        Check(name=CheckName.STREAM_ROOM, ok=room, vital=True, detail=detail),
-        Check(name=CheckName.SINK, ok=keeps_up, vital=False, detail=detail),
+        Check(name=CheckName.STREAM_ROOM, ok=not any(full), vital=all(full) or not any(full), detail=detail),
+        Check(name=CheckName.SINK, ok=not any(behind), vital=False, detail=detail),
     ]
 
 
@@ -89,9 +106,14 @@ def store_checks(store: Store) -> list[Check]:
     ]
 
 
-def _stream_faults(client: "redis.Redis") -> Mapping[CheckName, str]:
+def _numbered(partitions: "Sequence[redis.Redis]") -> "Iterable[tuple[redis.Redis, Partition]]":
+    return zip(partitions, partitions_of(len(partitions)), strict=True)
+
+
+def _stream_faults(client: "redis.Redis", partition: Partition) -> Mapping[CheckName, str]:
     try:
-        client.set(PROBE, b"", xx=True)
+        # Never exists: to write to it only where it does is refused as every write would be, and writes nothing.
+        client.set(partition.probe, b"", xx=True)
     except OutOfMemoryError:
         return {CheckName.STREAM_MEMORY: "The server has reached its maxmemory."}
     except BusyLoadingError:

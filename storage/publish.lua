@@ -88,7 +88,7 @@ end
 local bytes_max = tonumber(ARGV[1])
 local flow = redis.call('HMGET', KEYS[3], 'bytes_in', 'bytes_out')
 local waiting = tonumber(flow[1] or 0) - tonumber(flow[2] or 0)
-local appended = 0
+local appended, replayed = 0, 0
 
 local function append(device, replay_key, text, payload)
   local account = redis.call('HGET', KEYS[2], device) or '|'
@@ -97,6 +97,7 @@ local function append(device, replay_key, text, payload)
   local seen = parse(string.sub(account, 1, split - 1))
   local replays = string.sub(account, split + 1)
   if string.find(replays, replay_key, 1, true) then
+    replayed = replayed + 1
     local next_seq, seen_to = position(seen)
     return { '', 1, '', next_seq, seen_to }
   end
@@ -117,4 +118,6 @@ for i = 2, #ARGV, 4 do
   answers[#answers + 1] = append(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
 end
 if appended > 0 then redis.call('HINCRBY', KEYS[3], 'bytes_in', appended) end
+-- Written so that who waits for replicas waits for what was found written before, too.
+if replayed > 0 then redis.call('HINCRBY', KEYS[3], 'replayed', replayed) end
 return answers

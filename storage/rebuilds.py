@@ -7,9 +7,10 @@ import redis
 
 from events import codec
 from storage.errors import StreamDown
+from storage.partitions import shared_key
 
-REQUEST: Final = "truyvet:rebuild:request"
-STATUS: Final = "truyvet:rebuild:status"
+REQUEST: Final = shared_key("rebuild:request")
+STATUS: Final = shared_key("rebuild:status")
 
 
 class ModelDigests(msgspec.Struct, frozen=True):

@@ -1,150 +1,20 @@
-"""The scan stream: the edge appends signed batches, the sink takes them off in frozen ranges.
+"""The sink's end of the scan stream: takes signed batches off a partition in frozen ranges."""
 
-The server must run with `appendonly yes` and `appendfsync always`: an answer means that the bytes are on disk.
-Writers that wait at the same time share an fsync, so the edge sends what has gathered in one call.
-"""
-
-import asyncio
-import collections
 import contextlib
 import functools
 from collections.abc import Callable
-from importlib import resources
 from typing import Any, Final, cast
 
 import msgspec
 import redis
-import redis.asyncio
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from events import codec
-from storage.errors import StreamDown, StreamFull
+from storage.confirm import confirmed
+from storage.errors import StreamDown
+from storage.partitions import ONLY, Partition
 
-SCANS: Final = "truyvet:{0}:scans"
-SEEN: Final = "truyvet:{0}:seen"
-SINK: Final = "truyvet:{0}:sink"
-SINK_OWNER: Final = "truyvet:{0}:sink-owner"
-NUDGE: Final = "truyvet:nudge"
 FIRST: Final = "0-0"
-CALL_BATCHES_MAX: Final = 256
-CALL_BYTES_MAX: Final = 8_000_000
-WAITING_BYTES_MAX: Final = 64_000_000
-"""How much one process holds for a server that does not answer; beyond, a batch is turned away at once."""
 READ_ENTRIES: Final = 64
-
-Run = tuple[int, int]
-"""Inclusive bounds of consecutive seqs."""
-
-
-class Published(msgspec.Struct, frozen=True):
-    """What the stream says of a batch.
-
-    `entry` is its id (empty for an exact replay, which was appended before), `known` the runs of its seqs that
-    had been seen already, `next_seq` the lowest seq not seen from the device, `seen_to` the highest seen.
-    """
-
-    entry: str
-    replayed: bool
-    known: list[Run]
-    next_seq: int
-    seen_to: int
-
-
-Call = tuple[tuple[int, str, str, bytes], "asyncio.Future[Published]"]
-"""The script's arguments for one batch, its entry last, and who waits for the answer."""
-FULL: Final = b"FULL"
-
-
-class Publisher:
-    """Appends batches for one event loop. Safe for any number of tasks at once."""
-
-    def __init__(self, client: "redis.asyncio.Redis", *, bytes_max: int) -> None:
-        """`bytes_max`: how much may wait for the sink before batches are turned away."""
-        self._redis: Final = client
-        self._bytes_max: Final = bytes_max
-        self._script: Final = resources.files("storage").joinpath("publish.lua").read_text(encoding="utf-8")
-        self._sha: str | None = None
-        self._waiting: Final[collections.deque[Call]] = collections.deque()
-        self._waiting_bytes = 0
-        self._flusher: asyncio.Task[None] | None = None
-
-    async def publish(self, entry: bytes, *, device: int, runs: list[Run], replay_key: bytes) -> Published:
-        """Return when the entry is on disk. Raises `StreamDown` or `StreamFull`; then nothing was promised.
-
-        `runs` are the batch's seqs, sorted and disjoint; `replay_key` 16 bytes that name its signature.
-        """
-        if self._waiting_bytes + len(entry) > WAITING_BYTES_MAX:
-            raise StreamFull("too much waits for the server already")
-        future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-        text = ",".join(f"{low}-{high}" for low, high in runs)
-        self._waiting.append(((device, replay_key.hex(), text, entry), future))
-        self._waiting_bytes += len(entry)
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        return await future
-
-    async def _flush(self) -> None:
-        while batch := self._taken():
-            await self._send(batch)
-
-    def _taken(self) -> list[Call]:
-        """What the next call takes. A batch nobody waits for is left out: its sender was told to come again."""
-        batch: list[Call] = []
-        size = 0
-        while self._waiting and len(batch) < CALL_BATCHES_MAX and size < CALL_BYTES_MAX:
-            call = self._waiting.popleft()
-            arguments, future = call
-            entry_bytes = len(arguments[-1])
-            self._waiting_bytes -= entry_bytes
-            if not future.done():
-                batch.append(call)
-                size += entry_bytes
-        return batch
-
-    async def _send(self, batch: list[Call]) -> None:
-        arguments: list[Any] = [self._bytes_max]
-        for one, _ in batch:
-            arguments += one
-        answers: list[Any]
-        try:
-            answers = await self._append(arguments)
-        except (redis.RedisError, OSError) as error:
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                _resolve(future, answer)
-
-    async def _append(self, arguments: list[Any]) -> list[Any]:
-        keys = [SCANS, SEEN, SINK]
-        if self._sha is not None:
-            with contextlib.suppress(NoScriptError):  # the server was replaced: nothing was done
-                return cast(list[Any], await self._redis.evalsha(self._sha, len(keys), *keys, *arguments))
-        self._sha = await self._redis.script_load(self._script)
-        return cast(list[Any], await self._redis.evalsha(self._sha, len(keys), *keys, *arguments))
-
-
-def _resolve(future: "asyncio.Future[Published]", answer: Any) -> None:
-    if isinstance(answer, BaseException):
-        future.set_exception(_fault(answer))
-    elif answer[0] == FULL:
-        future.set_exception(StreamFull("the stream holds as much as it may"))
-    else:
-        entry, replayed, known, next_seq, seen_to = answer
-        future.set_result(
-            Published(entry.decode(), bool(replayed), parse_runs(known.decode()), int(next_seq), int(seen_to))
-        )
-
-
-def _fault(error: BaseException) -> Exception:
-    """Full and out of memory pass when the sink catches up; all else means that Redis must be mended."""
-    if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and str(error).startswith("OOM")):
-        return StreamFull(str(error).split()[0])
-    return StreamDown(type(error).__name__)
-
-
-def parse_runs(text: str) -> list[Run]:
-    """`"1-3,5-5"` as `[(1, 3), (5, 5)]`."""
-    return [(int(low), int(high)) for low, _, high in (run.partition("-") for run in text.split(",") if run)]
 
 
 class FrozenRange(msgspec.Struct, frozen=True):
@@ -157,6 +27,7 @@ class FrozenRange(msgspec.Struct, frozen=True):
     last: str
     received_after: int
     received: int
+    partition: int = 0
 
     @property
     def token(self) -> str:
@@ -164,7 +35,7 @@ class FrozenRange(msgspec.Struct, frozen=True):
 
         Ids alone would repeat where Redis lost its data and its clock went back; `received_after` only ever grows.
         """
-        return f"{self.first}:{self.last}:{self.received_after}"
+        return f"{self.partition}:{self.first}:{self.last}:{self.received_after}"
 
 
 class SinkState(msgspec.Struct, frozen=True):
@@ -184,10 +55,13 @@ class NotTheOwner(Exception):
 _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
 _OWNED: Final = _ALLOW_OOM + "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
 # A freeze or commit may reach the server late, or twice where its answer was lost: each says what it builds upon.
+# A replica that has become the server may lack entries that were read from the old one; nobody was promised those.
 _FREEZE: Final = (
     _OWNED
     + "if tonumber(redis.call('HGET', KEYS[1], 'received') or 0) > tonumber(ARGV[4]) "
     + "then return redis.error_reply('NOTOWNER') end "
+    + "for i = 5, 6 do if #redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i]) == 0 "
+    + "then return redis.error_reply('GONE') end end "
     + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
 )
 _PROMISE: Final = (
@@ -221,23 +95,28 @@ _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL
 class ScanStream:
     """The sink's end of the stream; synchronous. Every write checks that this sink still owns the partition."""
 
-    def __init__(self, client: "redis.Redis", *, owner: str) -> None:
-        """`owner` names this sink process, uniquely."""
+    def __init__(self, client: "redis.Redis", *, owner: str, partition: Partition = ONLY, replicas: int = 0) -> None:
+        """`owner` names this sink process, uniquely.
+
+        `replicas`: how many must have on disk what the sink promises before it goes on.
+        """
         self._redis: Final = client
         self._owner: Final = owner
+        self._replicas: Final = replicas
+        self.partition: Final = partition
 
     def claim(self, seconds: float) -> bool:
         """Take or keep the partition for that long. False while another sink has it."""
-        return bool(self._eval(_CLAIM, [SINK_OWNER], [self._owner, int(seconds * 1000)]))
+        return bool(self._eval(_CLAIM, [self.partition.sink_owner], [self._owner, int(seconds * 1000)]))
 
     def release(self) -> None:
         """Give the partition up, so that another sink need not wait."""
-        self._eval(_RELEASE, [SINK_OWNER], [self._owner])
+        self._eval(_RELEASE, [self.partition.sink_owner], [self._owner])
 
     def state(self) -> SinkState:
         """Where the last sink stopped."""
         cursor, received, rows, frozen = self._call(
-            lambda: self._redis.hmget(SINK, ["cursor", "received", "rows", "range"])
+            lambda: self._redis.hmget(self.partition.sink, ["cursor", "received", "rows", "range"])
         )
         return SinkState(
             cursor.decode() if cursor else FIRST,
@@ -254,7 +133,8 @@ class ScanStream:
         found: list[tuple[str, bytes]] = []
         size = 0
         while len(found) < entries_max and size < bytes_max:
-            piece = self._entries(functools.partial(self._redis.xrange, SCANS, min=f"({cursor}", count=READ_ENTRIES))
+            read = functools.partial(self._redis.xrange, self.partition.scans, min=f"({cursor}", count=READ_ENTRIES)
+            piece = self._entries(read)
             found += piece
             size += sum(len(payload) for _, payload in piece)
             if len(piece) < READ_ENTRIES:
@@ -264,51 +144,62 @@ class ScanStream:
 
     def between(self, first: str, last: str) -> list[tuple[str, bytes]]:
         """The entries of a frozen range."""
-        return self._entries(lambda: self._redis.xrange(SCANS, min=first, max=last))
+        return self._entries(lambda: self._redis.xrange(self.partition.scans, min=first, max=last))
 
     def freeze(self, frozen: FrozenRange) -> None:
         """Write down what is about to be inserted. Raises `NotTheOwner` too where the sink has moved on since."""
-        self._owned(_FREEZE, [codec.to_json(frozen), frozen.received, frozen.received_after])
+        arguments = [codec.to_json(frozen), frozen.received, frozen.received_after, frozen.first, frozen.last]
+        self._confirmed(_FREEZE, arguments)
 
     def promise(self, cursor: str) -> int:
         """Where nothing waits after the cursor: write down that what comes is received after this ms, the server's now.
 
         Returns what is promised, new or old. Entries are numbered by the same clock, which never runs backwards there.
         """
-        return int(self._eval(_PROMISE, [SINK, SINK_OWNER, SCANS], [self._owner, cursor]))
+        return int(self._confirmed(_PROMISE, [cursor]))
 
     def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
         """The range is in the log: move the cursor past it. Once: a second time changes nothing."""
-        self._owned(_COMMIT, [frozen.last, rows, size, codec.to_json(frozen)])
+        arguments = [self._owner, frozen.last, rows, size, codec.to_json(frozen)]
+        self._eval(_COMMIT, [self.partition.sink, self.partition.sink_owner], arguments)
 
     def trim(self, cursor: str) -> None:
         """Drop what lies at or before the cursor; all of it is in the log."""
         milliseconds, _, sequence = cursor.partition("-")
-        self._call(lambda: self._redis.xtrim(SCANS, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False))
+        kept = f"{milliseconds}-{int(sequence) + 1}"
+        self._call(lambda: self._redis.xtrim(self.partition.scans, minid=kept, approximate=False))
 
     def wait(self, cursor: str, nudged: str, block_ms: int) -> str:
         """Return when there is an entry after the cursor, a nudge after `nudged`, or the time is over.
 
         Returns the id of the newest nudge seen.
         """
-        answer = self._call(lambda: self._redis.xread({SCANS: cursor, NUDGE: nudged}, count=1, block=block_ms))
+        nudge = self.partition.nudge
+        positions: dict[Any, Any] = {self.partition.scans: cursor, nudge: nudged}
+        answer = self._call(lambda: self._redis.xread(positions, count=1, block=block_ms))
         streams = answer.items() if isinstance(answer, dict) else [(name, [rows]) for name, rows in answer or []]
         for name, batches in streams:
-            if name in (NUDGE, NUDGE.encode()):
+            if name in (nudge, nudge.encode()):
                 return cast(bytes, batches[0][-1][0]).decode()
         return nudged
 
     def backlog(self) -> tuple[int, int]:
         """How many entries and bytes wait."""
-        length = self._call(lambda: self._redis.xlen(SCANS))
-        flow = self._call(lambda: self._redis.hmget(SINK, ["bytes_in", "bytes_out"]))
+        length = self._call(lambda: self._redis.xlen(self.partition.scans))
+        flow = self._call(lambda: self._redis.hmget(self.partition.sink, ["bytes_in", "bytes_out"]))
         return length, int(flow[0] or 0) - int(flow[1] or 0)
 
     def _entries(self, read: Callable[[], Any]) -> list[tuple[str, bytes]]:
         return [(entry.decode(), fields.get(b"e", b"")) for entry, fields in self._call(read)]
 
-    def _owned(self, script: str, arguments: list[Any]) -> None:
-        self._eval(script, [SINK, SINK_OWNER], [self._owner, *arguments])
+    def _confirmed(self, script: str, arguments: list[Any]) -> Any:
+        """Run a script of the owner's; what it writes is a promise, which a failover must not take back."""
+        keys = [self.partition.sink, self.partition.sink_owner, self.partition.scans]
+
+        if not self._replicas:
+            return self._eval(script, keys, [self._owner, *arguments])
+        command = ("EVAL", script, len(keys), *keys, self._owner, *arguments)
+        return self._call(lambda: confirmed(self._redis, self._replicas, [command])[0])
 
     def _eval(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
         return self._call(lambda: self._redis.eval(script, len(keys), *keys, *arguments))

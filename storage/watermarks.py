@@ -1,15 +1,19 @@
-"""Up to when each consumer has read: one-entry streams, so that whoever waits is woken and need not poll."""
+"""Up to when each consumer has read: one-entry streams, so that whoever waits is woken and need not poll.
+
+Each partition's sink says it of its own part of the log; the log as a whole is complete up to the least of them.
+"""
 
 import contextlib
 import time
-from typing import Any, Final, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 import redis
 
 from events import codec
 from storage.errors import StreamDown
-from storage.stream import NUDGE
+from storage.partitions import partitions_of, shared_key
 
 Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
@@ -39,32 +43,31 @@ def lag(behind: Watermark, ahead: Watermark) -> Lag:
 class Watermarks:
     """Publishes and awaits watermarks; synchronous and thread-safe."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", partitions: "Sequence[redis.Redis] | None" = None) -> None:
+        """`client` has what all share; `partitions` are clients of each partition's server, in order."""
         self._redis: Final = client
+        self._partitions: Final = partitions or [client]
 
-    def publish(self, name: Name, watermark: Watermark) -> None:
-        """Make it known. Raises `StreamDown`."""
+    def publish(self, name: Name, watermark: Watermark, partition: int = 0) -> None:
+        """Make it known; of the log, for one partition. Raises `StreamDown`."""
         try:
-            self._redis.xadd(_key(name), {b"w": codec.to_json(watermark)}, maxlen=1, approximate=False)
+            self._redis.xadd(_key(name, partition), {b"w": codec.to_json(watermark)}, maxlen=1, approximate=False)
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
     def read(self, name: Name) -> Watermark | None:
         """The latest one; None before the first."""
-        try:
-            entries = cast(list[Any], self._redis.xrevrange(_key(name), count=1))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return codec.from_json(entries[0][1][b"w"], Watermark) if entries else None
+        return _least(self._entries(dict.fromkeys(self._keys(name), "0-0"), block_ms=None), len(self._keys(name)))
 
     def follow(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark past `received`, without asking for it; None when the time is over."""
         return self._await(name, received + 1, timeout_seconds, nudging=False)
 
     def nudge(self) -> None:
-        """Ask the sink to say at once up to when the log is complete."""
-        with contextlib.suppress(redis.RedisError):
-            self._redis.xadd(NUDGE, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
+        """Ask the sinks to say at once up to when the log is complete."""
+        for client, partition in zip(self._partitions, partitions_of(len(self._partitions)), strict=True):
+            with contextlib.suppress(redis.RedisError):
+                client.xadd(partition.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over."""
@@ -72,28 +75,42 @@ class Watermarks:
 
     def _await(self, name: Name, received: int, timeout_seconds: float, *, nudging: bool) -> Watermark | None:
         deadline = time.monotonic() + timeout_seconds
-        position = "0-0"
+        positions = dict.fromkeys(self._keys(name), "0-0")
+        marks: dict[str, tuple[str, Watermark]] = {}
         while (remaining_ms := int((deadline - time.monotonic()) * 1000)) > 0:
-            try:
-                answer = self._redis.xread({_key(name): position}, block=min(remaining_ms, WAIT_BLOCK_MS_MAX))
-            except redis.RedisError as error:
-                raise StreamDown(type(error).__name__) from error
-            for entry, fields in _last(answer):
-                watermark = codec.from_json(fields[b"w"], Watermark)
-                if watermark.received >= received:
-                    return watermark
-                position = entry.decode()
+            marks |= self._entries(positions, block_ms=min(remaining_ms, WAIT_BLOCK_MS_MAX))
+            watermark = _least(marks, len(positions))
+            if watermark is not None and watermark.received >= received:
+                return watermark
+            positions |= {key: entry for key, (entry, _) in marks.items()}
             if nudging:
                 self.nudge()
         return None
 
+    def _keys(self, name: Name) -> list[str]:
+        return [_key(name, number) for number in range(len(self._partitions) if name == "log" else 1)]
 
-def _key(name: Name) -> str:
-    return f"truyvet:watermark:{name}"
+    def _entries(self, positions: Mapping[Any, Any], block_ms: int | None) -> dict[str, tuple[str, Watermark]]:
+        """The latest mark after each position, with its entry, by key; those that have none are left out."""
+        try:
+            answer: Any = self._redis.xread(dict(positions), block=block_ms)
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        streams = answer.items() if isinstance(answer, dict) else [(key, [entries]) for key, entries in answer or []]
+        return {key.decode(): _decoded(batches[-1][-1]) for key, batches in streams}
 
 
-def _last(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    if not answer:
-        return []
-    entries = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
-    return [entries[-1]]
+def _key(name: Name, partition: int) -> str:
+    return shared_key(f"watermark:{name}:{partition}")
+
+
+def _decoded(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[str, Watermark]:
+    return entry[0].decode(), codec.from_json(entry[1][b"w"], Watermark)
+
+
+def _least(marks: dict[str, tuple[str, Watermark]], wanted: int) -> Watermark | None:
+    """What holds of all partitions; None while one of them has never said anything."""
+    if len(marks) < wanted:
+        return None
+    found = [mark for _, mark in marks.values()]
+    return Watermark(min(mark.received for mark in found), sum(mark.rows for mark in found))

@@ -47,7 +47,7 @@ def standing_of(device: int, *, store: Store, watermarks: Watermarks, accounts: 
     """Where the device of this number stands. Raises `StoreDown`, `StreamDown`, BEHIND as `ProblemError`."""
     # In this order: what was acknowledged before `now` is in the log once that has passed `now`.
     acknowledged = accounts.seen(device)
-    now = accounts.now_ms()
+    now = accounts.now_ms(device)
     as_of = log_as_of(watermarks, now)
     tally = TallyOf(device=device, as_of=as_of).read(store)
     return Standing(as_of=as_of, settled=as_of >= now, acknowledged=acknowledged, tally=tally)

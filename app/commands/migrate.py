@@ -52,7 +52,7 @@ def _restore(settings: Settings, store: Store) -> int:
     """How many registry events were put back; an embedded stream that does not run is left to `truyvet up`."""
     client = stream_client(settings)
     try:
-        return ControlArchive(ControlLog(client), store).restore()
+        return ControlArchive(ControlLog(client, replicas=settings.stream_replicas), store).restore()
     except StreamDown:
         if not settings.embedded_redis:
             raise

@@ -1,6 +1,6 @@
 """How full the stream is: what waits for the sink, of how much may wait. Told by ingest, since a sink may be down."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import redis
@@ -15,9 +15,9 @@ from storage.errors import StreamDown
 class BacklogCollector(Collector):
     """The backlog at the moment of the scrape; says nothing of it while the stream does not answer."""
 
-    def __init__(self, client: "redis.Redis", bytes_max: int) -> None:
-        """`client`: one that does not wait long for an answer."""
-        self._redis: Final = client
+    def __init__(self, partitions: "Sequence[redis.Redis]", bytes_max: int) -> None:
+        """`partitions`: each partition's client, in order, such as does not wait long for an answer."""
+        self._partitions: Final = partitions
         self._bytes_max: Final = bytes_max
 
     def collect(self) -> Iterable[Metric]:
@@ -26,7 +26,7 @@ class BacklogCollector(Collector):
             "truyvet_stream_bytes_max", "Bytes that may wait before scanners get 503", value=self._bytes_max
         )
         try:
-            waiting = read_waiting(self._redis)
+            waiting = read_waiting(self._partitions)
         except StreamDown:
             return
         for name, text, value in (

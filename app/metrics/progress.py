@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-import redis
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from app.stream_client import StreamClients
 from storage.control import ControlLog
 from storage.errors import StreamDown
 from storage.rebuilds import Rebuilds, RebuildStatus
@@ -25,13 +25,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rebuild: RebuildStatus | None
 
 
-def read_progress(client: "redis.Redis") -> Progress:
+def read_progress(clients: StreamClients) -> Progress:
     """Ask the stream's server. Raises `StreamDown`."""
-    watermarks, rebuilds = Watermarks(client), Rebuilds(client)
+    watermarks, rebuilds = Watermarks(clients.shared, clients.partitions), Rebuilds(clients.shared)
     return Progress(
         log=watermarks.read("log"),
         models=watermarks.read("read-models"),
-        control_ms=ControlLog(client).newest_ms(),
+        control_ms=ControlLog(clients.shared).newest_ms(),
         rebuild_requested=rebuilds.requested() is not None,
         rebuild=rebuilds.status(),
     )
@@ -40,14 +40,14 @@ def read_progress(client: "redis.Redis") -> Progress:
 class ProgressCollector(Collector):
     """The progress at the moment of the scrape; says nothing while the stream does not answer."""
 
-    def __init__(self, client: "redis.Redis") -> None:
-        """`client`: one that does not wait long for an answer."""
-        self._redis: Final = client
+    def __init__(self, clients: StreamClients) -> None:
+        """`clients`: such as do not wait long for an answer."""
+        self._clients: Final = clients
 
     def collect(self) -> Iterable[Metric]:
         """Watermarks, the lag between them, the registry's newest event, the rebuild."""
         try:
-            progress = read_progress(self._redis)
+            progress = read_progress(self._clients)
         except StreamDown:
             return
         if progress.control_ms is not None:

@@ -28,12 +28,11 @@ BYTES_BUCKETS: Final = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_00
 
 
 class SinkMetrics:
-    """Histograms and counters of one sink; `on_step` and `on_range` are its hooks, called from its thread."""
+    """Histograms and counters of a process's sinks; each has a stopwatch of its own, `on_range` is a hook of all."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives Unix seconds."""
         self._clock: Final = clock
-        self._mark = time.perf_counter()
         seconds = Histogram(
             "truyvet_sink_step_seconds",
             "How long the steps of a range took",
@@ -70,16 +69,22 @@ class SinkMetrics:
             "truyvet_sink_committed_timestamp_seconds", "When the latest range was committed", registry=registry
         )
 
-    def on_step(self, name: str) -> None:
-        """A step is over: count how long it took since the one before."""
-        if name == REPAIRED:
-            self._repairs.inc()
-            return
-        now = time.perf_counter()
-        took, self._mark = now - self._mark, now
-        histogram = self._step.get(name)
-        if histogram is not None:
-            histogram.observe(took)
+    def stopwatch(self) -> Callable[[str], None]:
+        """A hook for one sink: called with a step that is over, it counts how long that took since the one before."""
+        mark = time.perf_counter()
+
+        def on_step(name: str) -> None:
+            nonlocal mark
+            if name == REPAIRED:
+                self._repairs.inc()
+                return
+            now = time.perf_counter()
+            took, mark = now - mark, now
+            histogram = self._step.get(name)
+            if histogram is not None:
+                histogram.observe(took)
+
+        return on_step
 
     def on_range(self, laid: Laid) -> None:
         """A range is in the log."""

@@ -4,16 +4,20 @@ import os
 import secrets
 import socket
 
-import redis
 from prometheus_client import CollectorRegistry
 
+from app.errors import Explained
 from app.metrics.projector import ProjectorMetrics
 from app.metrics.sink import SinkMetrics
 from app.settings import Settings
+from app.stream_client import StreamClients
 from app.trail import ProjectorTrail, SinkTrail
 from ingest.sink import Laid, Sink
+from ingest.sink_crew import CrewLimits, SinkCrew
 from projections.projector import Projected, Projector, ProjectorLimits
 from storage.clickhouse import Store
+from storage.crew import Crew
+from storage.partitions import Partition, agreed_count
 from storage.rebuilds import Rebuilds
 from storage.stream import ScanStream
 from storage.watermarks import Watermarks
@@ -31,24 +35,56 @@ def unique_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def sink(client: redis.Redis, store: Store, owner: str, registry: CollectorRegistry) -> Sink:
-    """The sink of the one partition. A sink under the same name as one that died need not wait for its lease."""
+class WrongPartitions(Explained):
+    """This process divides the scans into another number of partitions than the stream's server knows of."""
+
+
+def agree_on_partitions(settings: Settings, clients: StreamClients) -> None:
+    """Raise `WrongPartitions` where the others use another number: a device's scans would lie in two places.
+
+    Raises `StreamDown`.
+    """
+    count = agreed_count(clients.shared, settings.stream_partitions)
+    if count != settings.stream_partitions:
+        raise WrongPartitions(
+            f"The stream has {count} partitions, not {settings.stream_partitions}. Set"
+            f" TRUYVET_STREAM_PARTITIONS={count}; docs/operations.md says how to change the number."
+        )
+
+
+def sinks(
+    settings: Settings, clients: StreamClients, store: Store, owner: str, registry: CollectorRegistry
+) -> SinkCrew:
+    """This process's share of the sinks.
+
+    Those under the same name as some that died need not wait for their leases.
+    """
     metrics, trail = SinkMetrics(registry), SinkTrail()
+    count = settings.stream_partitions
 
     def on_range(laid: Laid) -> None:
         metrics.on_range(laid)
         trail.on_range(laid)
 
-    return Sink(
-        stream=ScanStream(client, owner=owner),
-        store=store,
-        watermarks=Watermarks(client),
-        on_step=metrics.on_step,
-        on_range=on_range,
-    )
+    def sink_of(number: int) -> Sink:
+        return Sink(
+            stream=ScanStream(
+                clients.partitions[number],
+                owner=owner,
+                partition=Partition(number, count),
+                replicas=settings.stream_replicas,
+            ),
+            store=store,
+            watermarks=Watermarks(clients.shared, clients.partitions),
+            on_step=metrics.stopwatch(),
+            on_range=on_range,
+        )
+
+    crew = Crew(clients.shared, owner=owner, partitions=count)
+    return SinkCrew(crew, count, sink_of, store.ping, CrewLimits())
 
 
-def projector(settings: Settings, client: redis.Redis, store: Store, registry: CollectorRegistry) -> Projector:
+def projector(settings: Settings, clients: StreamClients, store: Store, registry: CollectorRegistry) -> Projector:
     """The projector of every read model."""
     limits = ProjectorLimits(wait_seconds=settings.project_poll_seconds)
     metrics, trail = ProjectorMetrics(registry), ProjectorTrail()
@@ -57,4 +93,5 @@ def projector(settings: Settings, client: redis.Redis, store: Store, registry: C
         metrics.on_span(span)
         trail.on_span(span)
 
-    return Projector(store, Watermarks(client), Rebuilds(client), limits, on_span=on_span)
+    watermarks = Watermarks(clients.shared, clients.partitions)
+    return Projector(store, watermarks, Rebuilds(clients.shared), limits, on_span=on_span)

@@ -6,7 +6,7 @@ from app.processes import backend, vitals
 from app.processes.life import Life
 from app.readiness import Watch, behind_parts
 from app.settings import Settings
-from app.stream_client import stream_client
+from app.stream_client import stream_clients
 from ingest.archive import ControlArchive
 from storage.clickhouse import Store
 from storage.control import ControlLog
@@ -14,9 +14,10 @@ from storage.control import ControlLog
 
 def run_sink(settings: Settings, life: Life) -> None:
     """Lay the stream into the log until the process is told to stop."""
-    client, store, registry = stream_client(settings), backend.store(settings), CollectorRegistry()
-    life.part("sink", backend.sink(client, store, backend.unique_owner(), registry).run)
-    life.part("archive", ControlArchive(ControlLog(client), store).run)
+    clients, store, registry = stream_clients(settings), backend.store(settings), CollectorRegistry()
+    backend.agree_on_partitions(settings, clients)
+    life.part("sink", backend.sinks(settings, clients, store, backend.unique_owner(), registry).run)
+    life.part("archive", ControlArchive(ControlLog(clients.shared), store).run)
     watch = _described("sink", settings, store, registry)
     vitals.serve_until_stopped(settings.sink_host, settings.sink_port, registry, watch.look, life)
     life.join()
@@ -25,8 +26,9 @@ def run_sink(settings: Settings, life: Life) -> None:
 
 def run_project(settings: Settings, life: Life) -> None:
     """Keep the read models until the process is told to stop."""
-    client, store, registry = stream_client(settings), backend.store(settings), CollectorRegistry()
-    life.part("projector", backend.projector(settings, client, store, registry).run)
+    clients, store, registry = stream_clients(settings), backend.store(settings), CollectorRegistry()
+    backend.agree_on_partitions(settings, clients)
+    life.part("projector", backend.projector(settings, clients, store, registry).run)
     watch = _described("project", settings, store, registry)
     vitals.serve_until_stopped(settings.project_host, settings.project_port, registry, watch.look, life)
     life.join()

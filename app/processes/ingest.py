@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-import redis.asyncio
 from litestar import Litestar, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client import CollectorRegistry
@@ -22,11 +21,12 @@ from app.metrics.backlog import BacklogCollector
 from app.metrics.edge import EdgeMetrics
 from app.metrics.exposition import live_workers
 from app.ports import bound
-from app.processes import http, vitals
+from app.processes import backend, http, vitals
 from app.processes.life import Life
+from app.processes.shortcut import Shortcut
 from app.readiness import Watch, ingest_parts
 from app.settings import Settings
-from app.stream_client import probe_client
+from app.stream_client import async_stream_clients, probe_clients, stream_clients
 from app.trail import EdgeTrail
 from events.control import Recorded
 from ingest.limits import EdgeLimits
@@ -36,11 +36,11 @@ from keys.codes import CodeOpener
 from keys.keyring import Keyring
 from keys.secrets import ServerSecrets
 from storage.control import follow
-from storage.stream import Publisher
+from storage.publish import Publisher
 from tracing.faults import answer_fault
 
 PROCESS: Final = "ingest"
-REDIS_SECONDS_MAX: Final = 5.0
+SCANS_PATH: Final = "/v1/scans"
 
 
 class EdgeMount:
@@ -70,9 +70,8 @@ async def _serve(settings: Settings, life: Life) -> None:
     process.begin(PROCESS, counters)
     metrics, trail = EdgeMetrics(settings.prometheus_dir, counters), EdgeTrail()
     control_metrics = process.ControlMetrics(PROCESS, counters)
-    stream = redis.asyncio.Redis.from_url(settings.stream_url, socket_timeout=REDIS_SECONDS_MAX)
-    control = redis.asyncio.Redis.from_url(settings.stream_url, socket_timeout=REDIS_SECONDS_MAX)
-    publisher = Publisher(stream, bytes_max=settings.stream_bytes_max)
+    clients = async_stream_clients(settings)
+    publisher = Publisher(clients.partitions, bytes_max=settings.stream_bytes_max, replicas=settings.stream_replicas)
 
     def build(keys: ServerSecrets) -> ScanEdge:
         return ScanEdge(
@@ -104,17 +103,18 @@ async def _serve(settings: Settings, life: Life) -> None:
     watch.start()
     own: list[Collector] = [
         process.ConditionCollector(PROCESS, watch.look, lambda: live_workers(settings.prometheus_dir)),
-        BacklogCollector(probe_client(settings), settings.stream_bytes_max),
+        BacklogCollector(probe_clients(settings).partitions, settings.stream_bytes_max),
     ]
     replayed = asyncio.Event()
     followers = [
-        asyncio.create_task(follow(control, apply, replayed), name="control stream"),
+        asyncio.create_task(follow(clients.shared, apply, replayed), name="control stream"),
         asyncio.create_task(_watch_keys(KeyWatch(settings.keys_path), mount), name="key file"),
     ]
     for follower in followers:
         follower.add_done_callback(lambda task: _ended(task, life))
     try:
         await _first(replayed, life)
+        await asyncio.to_thread(backend.agree_on_partitions, settings, stream_clients(settings))
         if not life.stopping.is_set():
             listener = bound(settings.ingest_host, settings.ingest_port, shared=True)
             await http.serve(application(mount, lambda: metrics.exposition(own), watch.look), listener, life)
@@ -122,23 +122,23 @@ async def _serve(settings: Settings, life: Life) -> None:
         watch.stop()
         for follower in followers:
             follower.cancel()
-        await stream.aclose()
-        await control.aclose()
+        await clients.aclose()
 
 
-def application(edge: ASGIApp, exposition: Callable[[], bytes], look: process.Look) -> Litestar:
+def application(edge: ASGIApp, exposition: Callable[[], bytes], look: process.Look) -> ASGIApp:
     """The worker's routes: scans, liveness, readiness, metrics."""
 
-    @asgi("/v1/scans", copy_scope=False)
+    @asgi(SCANS_PATH, copy_scope=False)
     async def scans(scope: Scope, receive: Receive, send: Send) -> None:
         await edge(scope, receive, send)
 
-    return Litestar(
+    framework = Litestar(
         [scans, *vitals.routes(exposition, look)],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: answer_fault},
     )
+    return Shortcut(SCANS_PATH, edge, framework)
 
 
 async def _first(replayed: asyncio.Event, life: Life) -> None:

@@ -13,7 +13,7 @@ from app.open_files import allow_open_files
 from app.processes import backend, trace
 from app.processes.life import Life
 from app.settings import Settings
-from app.stream_client import stream_client
+from app.stream_client import stream_clients
 from ingest.archive import ControlArchive
 from storage.clickhouse import migrate
 from storage.control import ControlLog
@@ -33,14 +33,15 @@ def run(settings: Settings, life: Life) -> None:
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     allow_open_files()
     lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
-    client, store = stream_client(settings), backend.store(settings)
+    clients, store = stream_clients(settings), backend.store(settings)
+    backend.agree_on_partitions(settings, clients)
     migrate(store)
     registry = CollectorRegistry()
-    life.part("sink", backend.sink(client, store, SINK_OWNER, registry).run)
-    life.part("archive", ControlArchive(ControlLog(client), store).run)
-    life.part("projector", backend.projector(settings, client, store, registry).run)
+    life.part("sink", backend.sinks(settings, clients, store, SINK_OWNER, registry).run)
+    life.part("archive", ControlArchive(ControlLog(clients.shared), store).run)
+    life.part("projector", backend.projector(settings, clients, store, registry).run)
     try:
-        trace.serve(settings, life, client, store, process="store", counters=registry)
+        trace.serve(settings, life, clients, store, process="store", counters=registry)
     finally:
         life.stop()
         life.join()

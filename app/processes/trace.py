@@ -5,7 +5,6 @@ import gc
 import secrets
 from typing import Final
 
-import redis
 from prometheus_client import CollectorRegistry
 
 from app.clock import now_ms
@@ -18,7 +17,7 @@ from app.processes import backend, http, vitals
 from app.processes.life import Life
 from app.readiness import Watch, trace_parts
 from app.settings import Settings
-from app.stream_client import probe_client, stream_client
+from app.stream_client import StreamClients, probe_clients, stream_clients
 from events.control import Recorded
 from storage.accounts import DeviceAccounts
 from storage.clickhouse import Store
@@ -36,12 +35,13 @@ GC_ALLOCATIONS: Final = 100_000
 
 def run(settings: Settings, life: Life) -> None:
     """Serve until the process is told to stop."""
-    client, store = stream_client(settings), backend.store(settings)
-    serve(settings, life, client, store, process="trace", counters=CollectorRegistry())
+    clients, store = stream_clients(settings), backend.store(settings)
+    backend.agree_on_partitions(settings, clients)
+    serve(settings, life, clients, store, process="trace", counters=CollectorRegistry())
 
 
 def serve(
-    settings: Settings, life: Life, client: redis.Redis, store: Store, *, process: str, counters: CollectorRegistry
+    settings: Settings, life: Life, clients: StreamClients, store: Store, *, process: str, counters: CollectorRegistry
 ) -> None:
     """Serve with these clients until the process is told to stop; ready when the control stream was replayed.
 
@@ -59,13 +59,13 @@ def serve(
         registry.apply(recorded)
         control.on_control(recorded)
 
-    follower = ControlFollower(client, apply, lambda error: life.fail(PART, error))
+    follower = ControlFollower(clients.shared, apply, lambda error: life.fail(PART, error))
     follower.start()
-    watermarks = Watermarks(client)
+    watermarks = Watermarks(clients.shared, clients.partitions)
     readiness = Watch(trace_parts(settings, store))
     readiness.start()
     vitals.describe(process, counters, readiness.look)
-    counters.register(ProgressCollector(probe_client(settings)))
+    counters.register(ProgressCollector(probe_clients(settings)))
     metrics = Metrics(counters)
     parts = Parts(
         store=store,
@@ -79,10 +79,10 @@ def serve(
             random=secrets.token_bytes,
             on_step=metrics.on_step,
         ),
-        control=ControlLog(client),
+        control=ControlLog(clients.shared, replicas=settings.stream_replicas),
         caught_up=follower.catch_up,
         watermarks=watermarks,
-        accounts=DeviceAccounts(client),
+        accounts=DeviceAccounts(clients.shared, clients.partitions),
         secrets=keys,
         metrics=metrics,
         clock=now_ms,

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from app.clock import now_ms
 from app.key_file import load_or_create
-from app.ports import free_port
+from app.ports import on_free_ports
 from app.settings import Settings
 from app.stream_client import stream_client
 from app.supervisor import Embedded
@@ -23,7 +23,8 @@ from loadtests.bench.client import LoadFailed
 from loadtests.bench.processes import Usages, usages
 from loadtests.bench.world import World
 from storage.control import ControlLog
-from storage.stream import SINK, ScanStream
+from storage.partitions import ONLY
+from storage.stream import ScanStream
 from storage.valkey import EmbeddedValkey
 from storage.watermarks import Name, Watermarks
 
@@ -41,12 +42,9 @@ class System:
         environment = {
             "TRUYVET_DATA_DIR": str(directory),
             "TRUYVET_KEY_FILE": str(key_file),
-            "TRUYVET_INGEST_PORT": str(free_port()),
-            "TRUYVET_TRACE_PORT": str(free_port()),
-            "TRUYVET_VALKEY_PORT": str(free_port()),
             "TRUYVET_LOG_LEVEL": "warning",
         }
-        self.settings: Final = Settings.from_environment(environment | settings)
+        self.settings: Final = Settings.from_environment(environment | on_free_ports() | settings)
         self.address: Final = (self.settings.ingest_host, self.settings.ingest_port)
         self.embedded: Final = Embedded(self.settings)
         self.redis: Final = stream_client(self.settings)
@@ -83,7 +81,7 @@ class System:
 
     def stream_bytes_ever(self) -> int:
         """How many bytes of entries ever came in."""
-        return int(self.redis.hget(SINK, "bytes_in") or 0)
+        return int(self.redis.hget(ONLY.sink, "bytes_in") or 0)
 
     def await_rows(self, name: Name, rows: int) -> float:
         """The monotonic time at which the log or the read models hold so many scans. Raises `LoadFailed`."""

@@ -18,6 +18,7 @@ from app import cli, stream_client
 from app.processes import backend
 from ingest.receive import ScanEdge
 from ingest.sink import Sink, SinkLimits
+from ingest.sink_crew import CrewLimits
 from loadtests.faults.reads import serve_reads
 from loadtests.faults.reaper import Reaper
 from projections.projector import Projector
@@ -27,6 +28,7 @@ from storage.stream import FrozenRange, ScanStream
 ANSWER_SECONDS_MAX: Final = 1.0
 """How long the processes wait for Valkey here."""
 SINK_LIMITS: Final = SinkLimits(pace_ms=50, lease_seconds=1.5, retry_seconds=0.1)
+CREW_LIMITS: Final = CrewLimits(attend_seconds=0.3, absent_seconds=1.5)
 INGEST: Final = "ingest-worker"
 
 OnStep = Callable[[str], None]
@@ -95,7 +97,6 @@ def equipped(task: Task) -> Iterator[None]:
         if INGEST in task.arguments:
             from app.processes import ingest  # noqa: PLC0415 - the others start faster without
 
-            change(ingest, "REDIS_SECONDS_MAX", ANSWER_SECONDS_MAX)
             change(ingest, "ScanEdge", mortal(ScanEdge, Reaper(task.orders, "ingest")))
         else:
             sink_reaper = Reaper(task.orders, "sink")
@@ -112,6 +113,7 @@ def equipped(task: Task) -> Iterator[None]:
             backend_sink = mortal(Sink, sink_reaper)
             change(backend, "Store", store)
             change(backend, "Sink", patient)
+            change(backend, "CrewLimits", lambda: CREW_LIMITS)
             change(backend, "Projector", mortal(Projector, Reaper(task.orders, "projector")))
             if task.hasty:
                 change(backend, "ScanStream", HastyStream)

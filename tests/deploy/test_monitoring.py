@@ -32,8 +32,8 @@ from keys.codes import issue_place_code
 from keys.enrolment import enrolled
 from keys.pseudonyms import pseudonym_of_citizen
 from storage.control import ControlLog
+from storage.partitions import ONLY
 from storage.rebuilds import Rebuilds
-from storage.stream import SCANS
 from tests.deploy import compose
 from tests.deploy.promql import Selector, labels_named, selectors
 from tests.journey.driver import Scanner, System
@@ -148,7 +148,7 @@ def traffic(system: System) -> tuple[Receipt, list[str]]:
         headers, signed = scanner.request([Scan(8, at, Kind.IN, cccd=CITIZEN)])
         status, _ = system.client.ask(system.settings.ingest, "POST", "/v1/scans", body or signed, headers)
         assert status >= 400
-    system.redis.xadd(SCANS, {"e": b"no entry, but " + CITIZEN.encode()})
+    system.redis.xadd(ONLY.scans, {"e": b"no entry, but " + CITIZEN.encode()})
     system.await_log()
     case = {"id": "case-17", "subject": WALKER.hex(), "confirmed_at": now, "purpose": "testing the journey"}
     status, answer = system.api("POST", "/v1/cases", msgspec.json.encode(case))

@@ -18,7 +18,8 @@ from events.scans import LOG_ROW, Entry
 from ingest.limits import EdgeLimits
 from ingest.receive import ScanEdge
 from keys.codes import CodeOpener
-from storage.stream import SCANS, Publisher
+from storage.partitions import ONLY
+from storage.publish import Publisher
 from tests.ingest.scene import SECRETS, Scene
 
 START_SECONDS_MAX = 30.0
@@ -34,7 +35,7 @@ def serving(scene: Scene, redis_url: str, listener: socket.socket, *, now_ms: in
         places=scene.places,
         secrets=SECRETS,
         opener=CodeOpener(SECRETS),
-        publisher=Publisher(client, bytes_max=STREAM_BYTES_MAX),
+        publisher=Publisher([client], bytes_max=STREAM_BYTES_MAX),
         clock_ms=lambda: time.time_ns() // 1_000_000 if now_ms is None else now_ms,
         random=secrets.token_bytes,
         limits=EdgeLimits(),
@@ -68,7 +69,7 @@ def bound() -> socket.socket:
 
 def published(client: "redis.Redis") -> list[tuple[int, bytes, int]]:
     """Every accepted scan in the stream, in its order: seq, subject, kind."""
-    stream = cast(list[tuple[bytes, dict[bytes, bytes]]], client.xrange(SCANS))
+    stream = cast(list[tuple[bytes, dict[bytes, bytes]]], client.xrange(ONLY.scans))
     entries = [codec.entry_from_msgpack(fields[b"e"]) for _, fields in stream]
     assert all(isinstance(entry, Entry) for entry in entries)
     return [(row[2], row[6], row[7]) for entry in entries for row in LOG_ROW.iter_unpack(entry.rows)]

@@ -10,7 +10,8 @@ from events.scans import LOG_ROW, RECEIVED_OFFSET, REFUSED_ROW, Entry
 from ingest.sink import Sink, SinkLimits, gather, readable, received_times, row_string, stamped
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
-from storage.stream import READ_ENTRIES, SCANS, NotTheOwner, ScanStream
+from storage.partitions import ONLY, Partition, partitions_of
+from storage.stream import READ_ENTRIES, NotTheOwner, ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
 
@@ -23,23 +24,25 @@ class Died(Exception):
     """The process ended here."""
 
 
-def sink_of(valkey: "redis.Redis", store: Store, *, owner: str = "sink", dies_after: str = "") -> Sink:
+def sink_of(
+    valkey: "redis.Redis", store: Store, *, owner: str = "sink", dies_after: str = "", partition: Partition = ONLY
+) -> Sink:
     def on_step(name: str) -> None:
         if name == dies_after:
             raise Died
 
     return Sink(
-        stream=ScanStream(valkey, owner=owner),
+        stream=ScanStream(valkey, owner=owner, partition=partition),
         store=store,
-        watermarks=Watermarks(valkey),
+        watermarks=Watermarks(valkey, [valkey] * partition.of),
         limits=SinkLimits(idle_ms=1),
         on_step=on_step,
     )
 
 
-def post(valkey: "redis.Redis", payload: bytes, id: str = "*") -> None:
-    valkey.xadd(SCANS, {"e": payload}, id=id)
-    valkey.hincrby("truyvet:{0}:sink", "bytes_in", len(payload))
+def post(valkey: "redis.Redis", payload: bytes, id: str = "*", partition: Partition = ONLY) -> None:
+    valkey.xadd(partition.scans, {"e": payload}, id=id)
+    valkey.hincrby(partition.sink, "bytes_in", len(payload))
 
 
 def logged(store: Store) -> list[tuple[int, int, int]]:
@@ -75,7 +78,7 @@ def test_batches_land_in_the_log_with_their_evidence_and_refusals(valkey: "redis
         (1, 1, 3, "1700000000500-0", "sealed"),
         (2, 1, 1, "1700000000700-0", "sealed"),
     ]
-    assert valkey.xlen(SCANS) == 0
+    assert valkey.xlen(ONLY.scans) == 0
     assert valkey.hget("truyvet:{0}:sink", "bytes_in") == valkey.hget("truyvet:{0}:sink", "bytes_out")
     watermark = Watermarks(valkey).read("log")
     assert watermark is not None
@@ -95,7 +98,7 @@ def test_a_death_after_any_step_neither_loses_nor_doubles(valkey: "redis.Redis",
         successor.step()
     assert logged(store) == [(1, seq, 1) for seq in range(1, 7)]
     assert store.rows("SELECT count(), uniqExact(entry) FROM evidence") == [(6, 6)]
-    assert valkey.xlen(SCANS) == 0
+    assert valkey.xlen(ONLY.scans) == 0
 
 
 def test_a_store_that_dies_between_two_tables_ends_exactly_once(
@@ -121,7 +124,7 @@ def test_a_store_that_dies_between_two_tables_ends_exactly_once(
 def test_poison_goes_aside_and_blocks_nothing(valkey: "redis.Redis", store: Store) -> None:
     post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]))
     post(valkey, b"\xc1 not msgpack")
-    valkey.xadd(SCANS, {"other": b"field"})
+    valkey.xadd(ONLY.scans, {"other": b"field"})
     post(valkey, codec.to_msgpack(Entry(1, 1, 1, 1, b"short", b"", b"")))
     post(valkey, codec.to_msgpack(Entry(1, 1, 1, 1, LOG_ROW.pack(1, 1, 1, AT, 0, 1, WHO, 9, 1), b"", b"")))
     post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]))
@@ -192,7 +195,7 @@ def test_stamping_writes_received_and_nothing_else(count: int, received: int) ->
 
 def test_a_range_is_cut_by_size_but_never_empty(valkey: "redis.Redis") -> None:
     for _ in range(200):
-        valkey.xadd(SCANS, {"e": bytes(1000)})
+        valkey.xadd(ONLY.scans, {"e": bytes(1000)})
     stream = ScanStream(valkey, owner="sink")
     assert len(stream.after("0-0", entries_max=10_000, bytes_max=1)) == READ_ENTRIES
     assert len(stream.after("0-0", entries_max=10_000, bytes_max=100_000)) == 2 * READ_ENTRIES
@@ -230,6 +233,33 @@ def test_a_token_that_was_taken_without_its_rows_loses_nothing(valkey: "redis.Re
         assert store.rows(f"SELECT count() FROM {each}") == [(1,)], each
 
 
+@pytest.mark.parametrize("table", ["log", "refused", "evidence", "poison"])
+def test_partitions_do_not_take_each_other_s_rows_for_theirs(valkey: "redis.Redis", store: Store, table: str) -> None:
+    """Both have entries of the same ids, received at the same ms; the second's token was taken without its rows."""
+    first, second = partitions_of(2)
+    for partition, device in ((first, 2), (second, 1)):
+        refused = REFUSED_ROW.pack(device, 1, 2, AT, 0, 1, 4)
+        good = entry(device, [log_row(device, 1, AT, 5, WHO)], refused=[refused])
+        post(valkey, good, "1700000000500-0", partition)
+        post(valkey, b"\xc1 not msgpack", "1700000000500-1", partition)
+    with pytest.raises(Died):
+        sink_of(valkey, store, partition=second, dies_after="inserted").step()
+    taken_but_not_kept(store, table)
+    for partition in (first, second):
+        sink_of(valkey, store, partition=partition).step()
+    for each in ("log", "refused", "evidence", "poison"):
+        assert store.rows(f"SELECT count() FROM {each}") == [(2,)], each
+
+
+def test_a_partition_s_clock_is_held_against_its_own_devices_alone(valkey: "redis.Redis", store: Store) -> None:
+    first, second = partitions_of(2)
+    post(valkey, entry(2, [log_row(2, 1, AT, 5, WHO)]), "1700000009000-0", first)
+    sink_of(valkey, store, partition=first).step()
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]), "1700000000500-0", second)
+    sink_of(valkey, store, partition=second).step()
+    assert store.rows("SELECT toUnixTimestamp64Milli(received) FROM log WHERE device = 1") == [(1_700_000_000_500,)]
+
+
 def test_only_what_is_missing_is_laid_again(valkey: "redis.Redis", store: Store) -> None:
     # A range over midnight is two parts, and a death may come between them.
     midnight = 1_700_006_400_000
@@ -252,7 +282,7 @@ def test_received_never_falls_behind_the_log_though_the_stream_lost_its_memory(
     sink.step()
     for successor in (sink, sink_of(valkey, store)):
         # Another server in its place, whose clock is behind.
-        valkey.delete(SCANS, "truyvet:{0}:sink")
+        valkey.delete(ONLY.scans, "truyvet:{0}:sink")
         post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]), "1700000000400-0")
         successor.step()
     received = store.rows("SELECT toUnixTimestamp64Milli(received) FROM log ORDER BY received")
@@ -266,7 +296,7 @@ def test_a_stream_out_of_memory_is_worked_off(valkey: "redis.Redis", store: Stor
     try:
         with pytest.raises(StreamDown):  # only the announcement has to wait
             sink.step()
-        assert valkey.xlen(SCANS) == 0
+        assert valkey.xlen(ONLY.scans) == 0
     finally:
         valkey.config_set("maxmemory", 0)
     assert logged(store) == [(1, 1, 1)]

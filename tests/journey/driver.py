@@ -13,8 +13,9 @@ import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.key_file import load
-from app.ports import free_port
+from app.ports import on_free_ports
 from app.settings import Settings
+from app.stream_client import stream_client, stream_clients
 from app.supervisor import Embedded
 from events import codec
 from events.control import ControlEvent, PlaceRegistered
@@ -111,21 +112,15 @@ class System:
     """An embedded system on free ports in a directory of its own; a context manager."""
 
     def __init__(self, directory: Path, **settings: str) -> None:
-        environment = {
-            "TRUYVET_DATA_DIR": str(directory),
-            "TRUYVET_INGEST_PORT": str(free_port()),
-            "TRUYVET_TRACE_PORT": str(free_port()),
-            "TRUYVET_VALKEY_PORT": str(free_port()),
-            "TRUYVET_LOG_LEVEL": "warning",
-        }
-        self.settings: Final = Settings.from_environment(environment | settings)
+        environment = {"TRUYVET_DATA_DIR": str(directory), "TRUYVET_LOG_LEVEL": "warning"}
+        self.settings: Final = Settings.from_environment(environment | on_free_ports() | settings)
         self.embedded: Final = Embedded(self.settings)
         self._redis: redis.Redis | None = None
         self.client: Final = Client(self.settings)
 
     def __enter__(self) -> Self:
         self.embedded.start()
-        self._redis = redis.Redis.from_url(self.settings.stream_url)
+        self._redis = stream_client(self.settings)
         return self
 
     def __exit__(
@@ -143,18 +138,23 @@ class System:
         return self._redis
 
     @property
+    def control(self) -> ControlLog:
+        """The operator's control stream."""
+        return ControlLog(self.redis, replicas=self.settings.stream_replicas)
+
+    @property
     def secrets(self) -> ServerSecrets:
         """The server's own secrets, to issue codes with."""
         return load(self.settings.keys_path)
 
     def register(self, events: list[ControlEvent]) -> None:
         """Append to the control stream."""
-        ControlLog(self.redis).append_all(events)
+        self.control.append_all(events)
 
     def scanner(self, place: str, **device: Any) -> Scanner:
         """A registered place with one enrolled device of the same id."""
-        number = ControlLog(self.redis).next_number("place")
-        scanner = Scanner(Device(id=place, number=ControlLog(self.redis).next_number("device"), place=place, **device))
+        number = self.control.next_number("place")
+        scanner = Scanner(Device(id=place, number=self.control.next_number("device"), place=place, **device))
         self.register(
             [
                 PlaceRegistered(Place(id=place, number=number, name=place, dwell_seconds=12 * 3600)),
@@ -184,4 +184,5 @@ class System:
     def await_log(self) -> None:
         """Return when everything posted so far is in the read models."""
         now = int(time.time() * 1000)
-        assert Watermarks(self.redis).wait("read-models", now, REQUEST_SECONDS_MAX) is not None
+        watermarks = Watermarks(self.redis, stream_clients(self.settings).partitions)
+        assert watermarks.wait("read-models", now, REQUEST_SECONDS_MAX) is not None

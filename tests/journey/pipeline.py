@@ -9,8 +9,9 @@ import redis
 from ingest.sink import Sink, SinkLimits
 from projections.projector import Projector, ProjectorLimits
 from storage.clickhouse import Store
+from storage.partitions import ONLY
 from storage.rebuilds import Rebuilds, RebuildStatus
-from storage.stream import SCANS, ScanStream
+from storage.stream import ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
 from tests.tracing.cases import CaseScan, WorkedCase, place_list
@@ -44,11 +45,11 @@ class Pipeline:
             (received,), (device,) = {scan.received for scan in batch}, {scan.device for scan in batch}
             rows = [self._row(scan) for scan in batch]
             payload = entry(self._world.device_number(device), rows, key=DEVICE_KEY)
-            self._redis.xadd(SCANS, {"e": payload}, id=f"{received}-*")
+            self._redis.xadd(ONLY.scans, {"e": payload}, id=f"{received}-*")
 
     def sink(self) -> None:
         """Lay what the stream holds into the log."""
-        while self._redis.xlen(SCANS):
+        while self._redis.xlen(ONLY.scans):
             self._sink.step()
 
     def project(self) -> None:

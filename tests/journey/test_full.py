@@ -22,7 +22,8 @@ from events.readiness import Check, CheckName
 from events.scans import BATCH_SCANS_MAX, Kind, Receipt, Scan, ScanBatch
 from ingest.limits import EdgeLimits
 from storage.clickhouse import Store
-from storage.stream import SCANS, WAITING_BYTES_MAX
+from storage.partitions import ONLY
+from storage.publish import WAITING_BYTES_MAX
 from tests.app.conftest import until
 from tests.journey.driver import Client, System
 from tests.journey.store_reader import rows_of
@@ -227,12 +228,12 @@ def test_clickhouse_slow_then_away_then_back(
 def test_poison_is_put_aside_and_nothing_waits_for_it(system: System, store: Store, ask: Ask) -> None:
     gate = Gate(system, "poison")
     poison = [(b"e", b"no entry"), (b"x", b""), (b"e", os.urandom(100_000))]
-    entries = [cast(bytes, system.redis.xadd(SCANS, {field: payload})) for field, payload in poison]
+    entries = [cast(bytes, system.redis.xadd(ONLY.scans, {field: payload})) for field, payload in poison]
     gate.send()
     system.await_log()
     assert deliveries(store, gate) == gate.once
     found = {row[0]: bytes.fromhex(row[1]) for row in store.rows("SELECT entry, hex(payload) FROM poison")}
-    assert found == {entry.decode(): payload for entry, (_, payload) in zip(entries, poison, strict=True)}
+    assert found == {f"0/{entry.decode()}": payload for entry, (_, payload) in zip(entries, poison, strict=True)}
     ask.await_ready()
 
 
@@ -247,7 +248,7 @@ def test_the_streams_server_out_of_memory(system: System, store: Store, clickhou
     assert CheckName.STREAM_MEMORY in {check.name for check in ask.readiness(ask.trace).checks if not check.ok}
     # The sink works the stream off all the same: it is what frees memory.
     clickhouse.start()
-    until(lambda: system.redis.xlen(SCANS) == 0, WAIT_SECONDS_MAX)
+    until(lambda: system.redis.xlen(ONLY.scans) == 0, WAIT_SECONDS_MAX)
     assert deliveries(store, gate) == gate.once
     system.redis.config_set("maxmemory", system.settings.valkey_memory_bytes_max)
     gate.send()

@@ -12,7 +12,7 @@ import pytest
 from app.scan_queue import ScanQueue
 from app.scanner import EdgeClient, Outcome, Resent, Scanner, Sent, Signer
 from events.scans import SEQUENCE_PATH, Kind, Scan
-from storage.stream import SCANS, SEEN, SINK_OWNER
+from storage.partitions import ONLY
 from tests.app.conftest import truyvet
 from tests.journey.driver import DAY_MS, System
 
@@ -52,13 +52,13 @@ def test_what_the_stream_lost_is_seen_and_sent_again_by_the_scanner_itself(syste
 
         scan(incurious, 3)
         system.await_log()
-        system.redis.set(SINK_OWNER, "another sink, which does nothing", px=SINK_HELD_MS)
+        system.redis.set(ONLY.sink_owner, "another sink, which does nothing", px=SINK_HELD_MS)
         scan(incurious, 4)
-        assert system.redis.xlen(SCANS) == 1
-        system.redis.xtrim(SCANS, maxlen=0, approximate=False)
-        system.redis.hdel(SEEN, str(device.device.number))
+        assert system.redis.xlen(ONLY.scans) == 1
+        system.redis.xtrim(ONLY.scans, maxlen=0, approximate=False)
+        system.redis.hdel(ONLY.seen, str(device.device.number))
         scan(incurious, 2)
-        system.redis.delete(SINK_OWNER)
+        system.redis.delete(ONLY.sink_owner)
         system.await_log()
 
         found = read("/v1/devices/cho-lon/gaps")

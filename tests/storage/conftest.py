@@ -11,7 +11,7 @@ import redis
 from app.ports import free_port
 from storage.valkey import SERVER_OPTIONS, EmbeddedValkey
 
-START_ATTEMPTS_MAX = 200
+START_ATTEMPTS_MAX = 1_200
 POLL_SECONDS = 0.05
 
 

@@ -13,13 +13,12 @@ from storage.health import (
     BACKLOG_SECONDS_MAX,
     LAG_MS_MAX,
     LOG_AGE_MS_MAX,
-    PROBE,
     reader_checks,
     room_checks,
     store_checks,
     stream_checks,
 )
-from storage.stream import SCANS, SINK
+from storage.partitions import ONLY
 from storage.valkey import EmbeddedValkey
 from storage.watermarks import Watermark, Watermarks
 from tests.app.conftest import until
@@ -44,7 +43,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
 @pytest.mark.parametrize("vital", [True, False])
 def test_a_stream_that_is_well_is_only_looked_at(valkey: "redis.Redis", vital: bool) -> None:
     before = valkey.info("persistence")["aof_current_size"]
-    checks = stream_checks(valkey, vital=vital)
+    checks = stream_checks([valkey], vital=vital)
     assert not failing(checks)
     assert {check.name: check.vital for check in checks} == {
         CheckName.STREAM: True,
@@ -52,15 +51,15 @@ def test_a_stream_that_is_well_is_only_looked_at(valkey: "redis.Redis", vital: b
         CheckName.STREAM_MEMORY: vital,
     }
     assert valkey.info("persistence")["aof_current_size"] == before
-    assert valkey.exists(PROBE) == 0
+    assert valkey.exists(ONLY.probe) == 0
 
 
 def test_no_memory_left(server: EmbeddedValkey) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory", 1)
-        assert failing(stream_checks(client, vital=True)) == {CheckName.STREAM_MEMORY: True}
+        assert failing(stream_checks([client], vital=True)) == {CheckName.STREAM_MEMORY: True}
         client.config_set("maxmemory", 0)
-        assert not failing(stream_checks(client, vital=True))
+        assert not failing(stream_checks([client], vital=True))
 
 
 def test_no_disk_left(server: EmbeddedValkey) -> None:
@@ -69,22 +68,22 @@ def test_no_disk_left(server: EmbeddedValkey) -> None:
         client.config_set("save", "3600 1")
         client.bgsave()
         until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
-        assert failing(stream_checks(client, vital=False)) == {CheckName.STREAM_DISK: False}
+        assert failing(stream_checks([client], vital=False)) == {CheckName.STREAM_DISK: False}
         client.config_set("save", "")  # or it would not stop without a snapshot
 
 
 def test_a_server_that_is_away_says_nothing_of_the_rest(server: EmbeddedValkey) -> None:
     with redis.Redis.from_url(server.url) as client:
         server.stop()
-        assert failing(stream_checks(client, vital=True)) == {CheckName.STREAM: True}
-        assert not failing(room_checks(client, 1_000_000))
+        assert failing(stream_checks([client], vital=True)) == {CheckName.STREAM: True}
+        assert not failing(room_checks([client], 1_000_000))
         assert not failing(reader_checks(Watermarks(client), NOW))
 
 
 def test_room(valkey: "redis.Redis") -> None:
     def found(waiting: int) -> dict[CheckName, bool]:
-        valkey.hset(SINK, mapping={"bytes_in": 5_000 + waiting, "bytes_out": 5_000})
-        return failing(room_checks(valkey, 1_000))
+        valkey.hset(ONLY.sink, mapping={"bytes_in": 5_000 + waiting, "bytes_out": 5_000})
+        return failing(room_checks([valkey], 1_000))
 
     assert found(500) == {}
     assert found(501) == {CheckName.SINK: False}
@@ -94,8 +93,8 @@ def test_room(valkey: "redis.Redis") -> None:
 
 def test_a_batch_that_waits_for_long(valkey: "redis.Redis") -> None:
     seconds, _ = valkey.time()
-    valkey.xadd(SCANS, {"e": b"x"}, id=f"{(seconds - int(BACKLOG_SECONDS_MAX) - 2) * 1000}-0")
-    assert failing(room_checks(valkey, 1_000)) == {CheckName.SINK: False}
+    valkey.xadd(ONLY.scans, {"e": b"x"}, id=f"{(seconds - int(BACKLOG_SECONDS_MAX) - 2) * 1000}-0")
+    assert failing(room_checks([valkey], 1_000)) == {CheckName.SINK: False}
 
 
 def test_readers(valkey: "redis.Redis") -> None:

@@ -11,30 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StreamDown, StreamFull
-from storage.stream import (
-    SCANS,
-    SEEN,
-    SINK,
-    FrozenRange,
-    NotTheOwner,
-    Published,
-    Publisher,
-    Run,
-    ScanStream,
-    parse_runs,
-)
+from storage.partitions import ONLY
+from storage.publish import Published, Publisher
+from storage.runs import Run, parse_runs
+from storage.stream import FrozenRange, NotTheOwner, ScanStream
 from storage.valkey import EmbeddedValkey
 
 T = TypeVar("T")
 
-SCRIPT_SECONDS_MAX = 0.3
-"""How long one batch may hold up everybody else at the server."""
+SCRIPT_CPU_SECONDS_MAX = 0.3
+"""How much work one batch may be to the server, which nobody else gets an answer of meanwhile."""
 
 
 def with_publisher(url: str, use: Callable[[Publisher], Awaitable[T]], *, bytes_max: int = 1_000_000) -> T:
     async def scenario() -> T:
         async with redis.asyncio.Redis.from_url(url) as client:
-            return await use(Publisher(client, bytes_max=bytes_max))
+            return await use(Publisher([client], bytes_max=bytes_max))
 
     return asyncio.run(scenario())
 
@@ -58,7 +50,7 @@ def test_a_fresh_batch_is_appended_and_the_next_seq_told(redis_url: str, valkey:
         redis_url, lambda publisher: publisher.publish(b"payload", device=1, runs=[(1, 3)], replay_key=b"a" * 16)
     )
     assert published == Published(published.entry, False, [], 4, 3)
-    assert valkey.xrange(SCANS) == [(published.entry.encode(), {b"e": b"payload"})]
+    assert valkey.xrange(ONLY.scans) == [(published.entry.encode(), {b"e": b"payload"})]
 
 
 def test_an_exact_replay_is_not_appended_again(redis_url: str, valkey: "redis.Redis") -> None:
@@ -67,7 +59,7 @@ def test_an_exact_replay_is_not_appended_again(redis_url: str, valkey: "redis.Re
         return await publisher.publish(b"payload", device=1, runs=[(1, 3)], replay_key=b"a" * 16)
 
     assert with_publisher(redis_url, twice) == Published("", True, [], 4, 3)
-    assert valkey.xlen(SCANS) == 1
+    assert valkey.xlen(ONLY.scans) == 1
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -100,7 +92,7 @@ def test_concurrent_batches_each_get_their_own_answer(redis_url: str, valkey: "r
 
     answers = with_publisher(redis_url, many)
     assert [answer.next_seq for answer in answers] == [device + 1 for device in range(1, 600)]
-    assert valkey.xlen(SCANS) == 599
+    assert valkey.xlen(ONLY.scans) == 599
 
 
 def test_a_full_stream_takes_nothing_until_the_sink_has_committed(redis_url: str, valkey: "redis.Redis") -> None:
@@ -137,7 +129,13 @@ def test_a_dead_server_is_told_and_a_restarted_one_is_used_again(valkey_server: 
     assert with_publisher(valkey_server.url, scenario).next_seq == 3
 
 
+def put_entries(valkey: "redis.Redis", *ids: str) -> None:
+    for id in ids:
+        valkey.xadd(ONLY.scans, {"e": b""}, id=id)
+
+
 def test_only_the_owner_may_move_the_cursor(valkey: "redis.Redis") -> None:
+    put_entries(valkey, "1-0", "2-0")
     first, second = ScanStream(valkey, owner="first"), ScanStream(valkey, owner="second")
     assert first.claim(60)
     assert not second.claim(60)
@@ -158,7 +156,7 @@ def test_only_the_owner_may_move_the_cursor(valkey: "redis.Redis") -> None:
 def test_no_promise_while_an_entry_waits(valkey: "redis.Redis") -> None:
     sink = ScanStream(valkey, owner="me")
     sink.claim(60)
-    entry = valkey.xadd(SCANS, {"e": b"x"})
+    entry = valkey.xadd(ONLY.scans, {"e": b"x"})
     assert isinstance(entry, bytes)
     assert sink.promise("0-0") == 0
     promised = sink.promise(entry.decode())
@@ -184,15 +182,20 @@ def test_an_account_in_wild_disorder_forgets_but_never_lies(redis_url: str) -> N
     assert (second.known, second.seen_to) == ([], 1400)
 
 
-def test_an_account_is_pruned_without_holding_the_server_up(redis_url: str) -> None:
-    async def scattered(publisher: Publisher) -> float:
-        began = time.perf_counter()
+def test_an_account_is_pruned_without_holding_the_server_up(redis_url: str, valkey: "redis.Redis") -> None:
+    async def scattered(publisher: Publisher) -> Published:
         runs = [(seq, seq) for seq in range(1, 10_001, 2)]
-        published = await publisher.publish(b"x", device=1, runs=runs, replay_key=b"a" * 16)
-        assert published.seen_to == 9_999
-        return time.perf_counter() - began
+        return await publisher.publish(b"x", device=1, runs=runs, replay_key=b"a" * 16)
 
-    assert with_publisher(redis_url, scattered) < SCRIPT_SECONDS_MAX
+    before = cpu_seconds(valkey)
+    assert with_publisher(redis_url, scattered).seen_to == 9_999
+    assert cpu_seconds(valkey) - before < SCRIPT_CPU_SECONDS_MAX
+
+
+def cpu_seconds(valkey: "redis.Redis") -> float:
+    """What the server's one thread of commands has worked so far; waiting for a busy machine is no work."""
+    spent = valkey.info("cpu")
+    return float(spent["used_cpu_user_main_thread"] + spent["used_cpu_sys_main_thread"])
 
 
 def test_the_longest_runs_and_the_newest_are_remembered(redis_url: str) -> None:
@@ -213,11 +216,11 @@ def test_who_has_stopped_waiting_is_not_published_late(redis_url: str, valkey: "
         return await publisher.publish(b"x", device=1, runs=[(2, 2)], replay_key=b"b" * 16)
 
     assert with_publisher(redis_url, impatient).seen_to == 2
-    assert [fields for _, fields in valkey.xrange(SCANS) or []] == [{b"e": b"x"}]
+    assert [fields for _, fields in valkey.xrange(ONLY.scans) or []] == [{b"e": b"x"}]
 
 
 def test_what_waits_for_a_server_that_hangs_is_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.stream.WAITING_BYTES_MAX", 100)
+    monkeypatch.setattr("storage.publish.WAITING_BYTES_MAX", 100)
 
     async def crowd(publisher: Publisher) -> list[Published | BaseException]:
         calls = [
@@ -249,9 +252,9 @@ def test_batches_that_share_a_call_see_each_other(redis_url: str, valkey: "redis
     first, second, other, again = with_publisher(redis_url, at_once)
     assert (first.known, second.known, other.known) == ([], [(3, 3)], [])
     assert (again.replayed, again.entry, again.next_seq, again.seen_to) == (True, "", 6, 5)
-    entries = [fields for _, fields in valkey.xrange(SCANS) or []]
+    entries = [fields for _, fields in valkey.xrange(ONLY.scans) or []]
     assert entries == [{b"e": b"x"}, {b"e": b"y"}, {b"e": b"z"}]
-    assert valkey.hget(SINK, "bytes_in") == b"3"
+    assert valkey.hget(ONLY.sink, "bytes_in") == b"3"
 
 
 def test_a_stream_that_fills_within_a_call_refuses_the_rest(redis_url: str, valkey: "redis.Redis") -> None:
@@ -264,8 +267,8 @@ def test_a_stream_that_fills_within_a_call_refuses_the_rest(redis_url: str, valk
 
     answers = with_publisher(redis_url, at_once)
     assert [type(answer) for answer in answers] == [Published, Published, Published, StreamFull]
-    assert valkey.xlen(SCANS) == 3
-    assert not valkey.hexists(SEEN, "4")
+    assert valkey.xlen(ONLY.scans) == 3
+    assert not valkey.hexists(ONLY.seen, "4")
 
 
 def test_a_server_without_the_script_is_given_it(redis_url: str, valkey: "redis.Redis") -> None:
@@ -277,7 +280,18 @@ def test_a_server_without_the_script_is_given_it(redis_url: str, valkey: "redis.
     assert with_publisher(redis_url, twice).next_seq == 3
 
 
+def test_what_the_server_does_not_have_is_not_frozen(valkey: "redis.Redis") -> None:
+    # Read from a server that has since been replaced by its replica, which never got the last entry.
+    sink = ScanStream(valkey, owner="me")
+    sink.claim(60)
+    put_entries(valkey, "1-0")
+    with pytest.raises(StreamDown):
+        sink.freeze(FrozenRange("1-0", "2-0", 0, 5))
+    assert sink.state().frozen is None
+
+
 def test_a_commit_that_arrives_twice_counts_once(valkey: "redis.Redis") -> None:
+    put_entries(valkey, "1-0", "2-0")
     sink = ScanStream(valkey, owner="me")
     sink.claim(60)
     frozen = FrozenRange("1-0", "2-0", 0, 5)
@@ -285,10 +299,11 @@ def test_a_commit_that_arrives_twice_counts_once(valkey: "redis.Redis") -> None:
     sink.commit(frozen, rows=3, size=10)
     sink.commit(frozen, rows=3, size=10)
     assert sink.state().rows == 3
-    assert sink.backlog() == (0, -10)
+    assert sink.backlog() == (2, -10)
 
 
 def test_a_commit_that_another_sink_has_overtaken_is_refused(valkey: "redis.Redis") -> None:
+    put_entries(valkey, "1-0", "2-0", "3-0", "4-0")
     slow, other = ScanStream(valkey, owner="slow"), ScanStream(valkey, owner="other")
     frozen, later = FrozenRange("1-0", "2-0", 0, 5), FrozenRange("3-0", "4-0", 5, 9)
     slow.claim(60)
@@ -306,7 +321,7 @@ def test_a_commit_that_another_sink_has_overtaken_is_refused(valkey: "redis.Redi
 
 
 def test_a_damaged_account_spoils_nobody_else_s_batch(redis_url: str, valkey: "redis.Redis") -> None:
-    valkey.hset(SEEN, "1", "rubbish")
+    valkey.hset(ONLY.seen, "1", "rubbish")
 
     async def at_once(publisher: Publisher) -> list[Published]:
         calls = [
@@ -318,6 +333,7 @@ def test_a_damaged_account_spoils_nobody_else_s_batch(redis_url: str, valkey: "r
 
 
 def test_a_freeze_that_arrives_late_changes_nothing(valkey: "redis.Redis") -> None:
+    put_entries(valkey, "1-0", "2-0")
     sink = ScanStream(valkey, owner="me")
     sink.claim(60)
     late, laid = FrozenRange("1-0", "1-0", 0, 5), FrozenRange("1-0", "2-0", 0, 6)
@@ -355,7 +371,7 @@ def _fails() -> None:
 
 def test_a_server_out_of_memory_lets_the_sink_work_it_off(valkey: "redis.Redis") -> None:
     sink = ScanStream(valkey, owner="me")
-    entry = valkey.xadd(SCANS, {"e": b"x" * 1_000})
+    entry = valkey.xadd(ONLY.scans, {"e": b"x" * 1_000})
     assert isinstance(entry, bytes)
     frozen = FrozenRange(entry.decode(), entry.decode(), 0, 5)
     valkey.config_set("maxmemory", 1)
@@ -367,4 +383,4 @@ def test_a_server_out_of_memory_lets_the_sink_work_it_off(valkey: "redis.Redis")
         sink.trim(frozen.last)
     finally:
         valkey.config_set("maxmemory", 0)
-    assert valkey.xlen(SCANS) == 0
+    assert valkey.xlen(ONLY.scans) == 0

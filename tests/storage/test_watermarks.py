@@ -2,7 +2,7 @@ import threading
 
 import redis
 
-from storage.stream import NUDGE
+from storage.partitions import ONLY
 from storage.watermarks import Watermark, Watermarks
 
 WAIT_SECONDS_MAX = 10.0
@@ -32,7 +32,7 @@ def test_whoever_waits_nudges_the_sink_and_is_woken(valkey: "redis.Redis") -> No
     woken: list[Watermark | None] = []
     waiter = threading.Thread(target=lambda: woken.append(watermarks.wait("log", 30, WAIT_SECONDS_MAX)))
     waiter.start()
-    assert valkey.xread({NUDGE: "0-0"}, block=int(WAIT_SECONDS_MAX * 1000))
+    assert valkey.xread({ONLY.nudge: "0-0"}, block=int(WAIT_SECONDS_MAX * 1000))
     watermarks.publish("log", Watermark(20, 2))
     watermarks.publish("log", Watermark(31, 3))
     waiter.join(WAIT_SECONDS_MAX)

@@ -33,8 +33,9 @@ from storage.accounts import DeviceAccounts
 from storage.clickhouse import Store
 from storage.control import ControlFollower, ControlLog
 from storage.health import reader_checks, store_checks, stream_checks
+from storage.partitions import ONLY
 from storage.rebuilds import Rebuilds
-from storage.stream import SCANS, ScanStream
+from storage.stream import ScanStream
 from storage.watermarks import Watermarks
 from tracing.access import new_token
 from tracing.answer import Tracer
@@ -94,7 +95,7 @@ class Desk:
             clock=now_ms,
             random=os.urandom,
             checks=lambda: [
-                *stream_checks(client, vital=False),
+                *stream_checks([client], vital=False),
                 *reader_checks(self.watermarks, now_ms()),
                 *store_checks(store),
             ],
@@ -154,7 +155,7 @@ class Desk:
         assert not judged.refused
         evidence = seal_evidence(self.secrets, verified.evidence, self.door.number, os.urandom(12))
         entry = Entry(self.door.number, 1, judged.seq_min, judged.seq_max, judged.rows, judged.refused, evidence)
-        self.redis.xadd(SCANS, {"e": codec.to_msgpack(entry)})
+        self.redis.xadd(ONLY.scans, {"e": codec.to_msgpack(entry)})
 
     def settle(self) -> None:
         """Wait until all that was sent can be read."""

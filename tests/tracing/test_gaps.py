@@ -18,7 +18,7 @@ from events.devices import Device
 from events.scans import Kind
 from storage.clickhouse import Store, statements
 from storage.errors import StoreDown, StreamDown
-from storage.stream import SEEN
+from storage.partitions import ONLY
 from storage.watermarks import Watermark
 from tests.tracing.deliveries import Came, conflicts_by_comparing, gaps_by_counting, lay
 from tests.tracing.desk import AN, Desk, now_ms, visit
@@ -301,7 +301,7 @@ def test_the_list_is_read_for_one_at_a_time_and_once_for_all_its_pages(
 
 def test_what_was_acknowledged_and_never_reached_the_log_is_missing_at_the_end(desk: Desk) -> None:
     desk.send(visit(desk, 1, now_ms(), AN))
-    desk.redis.hset(SEEN, "1", "1-4|")
+    desk.redis.hset(ONLY.seen, "1", "1-4|")
     body = ask(desk)
     assert body["gaps"] == [{"first": 2, "last": 4, "since": None}]
     assert (body["missing"], body["runs"], body["next_seq"], body["seen_to"]) == (3, 1, 2, 4)
@@ -335,7 +335,7 @@ class TestWithoutASink:
             assert is_problem(answer, problems.BEHIND)
             lay(store, [Came(seq=2, received=10), Came(seq=9, received=11)])
             desk.watermarks.publish("log", Watermark(10, 1))
-            valkey.hset(SEEN, "1", "2-3,9-12|")
+            valkey.hset(ONLY.seen, "1", "2-3,9-12|")
             assert (body := ask(desk))["as_of"] == 10
             assert [(gap["first"], gap["last"]) for gap in body["gaps"]] == [(1, 1)]
             assert body["seen_to"] == 2

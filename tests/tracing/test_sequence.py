@@ -18,7 +18,7 @@ from keys import enrolment
 from keys.http_signatures import parse_signature_input, sign_question, signature_base
 from storage.accounts import SIGNED
 from storage.clickhouse import Store
-from storage.stream import SEEN
+from storage.partitions import ONLY
 from storage.watermarks import Watermark
 from tests.tracing.deliveries import Came, lay
 from tests.tracing.desk import AN, Desk, now_ms, visit
@@ -97,7 +97,7 @@ def test_a_device_that_never_sent_anything(desk: Desk) -> None:
 
 def test_what_was_acknowledged_and_is_in_no_log_is_missing(desk: Desk) -> None:
     desk.send(visit(desk, 1, now_ms(), AN))
-    desk.redis.hset(SEEN, "1", "1-9|")
+    desk.redis.hset(ONLY.seen, "1", "1-9|")
     body = ask(desk)
     assert (body["missing"], body["next_seq"], body["seen_to"]) == ([{"first": 2, "last": 9}], 2, 9)
 
@@ -122,14 +122,14 @@ def test_pages(desk: Desk) -> None:
 class TestWhileTheLogIsBehind:
     def test_what_waits_in_the_stream_is_not_asked_for_again(self, sinkless: Desk) -> None:
         lay(sinkless.store, [Came(seq=seq, received=seq) for seq in (3, 8)])
-        sinkless.redis.hset(SEEN, "1", "1-1,5-6,8-10,14-15|")
+        sinkless.redis.hset(ONLY.seen, "1", "1-1,5-6,8-10,14-15|")
         body = ask(sinkless)
         assert (body["settled"], body["as_of"], body["seen_to"], body["next_seq"]) == (False, 10, 15, 2)
         assert [(run["first"], run["last"]) for run in body["missing"]] == [(2, 2), (4, 4), (7, 7), (11, 13)]
 
     def test_pages(self, sinkless: Desk) -> None:
         lay(sinkless.store, [Came(seq=seq, received=seq) for seq in (3, 8)])
-        sinkless.redis.hset(SEEN, "1", "1-2,10-10|")
+        sinkless.redis.hset(ONLY.seen, "1", "1-2,10-10|")
         first = ask(sinkless, "limit=1")
         assert (first["missing"], first["next"], first["next_seq"]) == ([], 2, 3)
         second = ask(sinkless, "limit=1&after_seq=2")

@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry
 from app.metrics.sink import STEP_OF_HOOK, SinkMetrics
 from ingest.sink import Sink, SinkLimits
 from storage.clickhouse import Store
-from storage.stream import SCANS, SINK, ScanStream
+from storage.partitions import ONLY
+from storage.stream import ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
 
@@ -25,12 +26,13 @@ class Watched:
     def __init__(self, valkey: "redis.Redis", store: Store) -> None:
         self.registry = CollectorRegistry()
         self._metrics = SinkMetrics(self.registry)
+        self._stopwatch = self._metrics.stopwatch()
         self._valkey = valkey
         self._store = store
 
     def step(self, dies_after: str = "") -> None:
         def on_step(name: str) -> None:
-            self._metrics.on_step(name)
+            self._stopwatch(name)
             if name == dies_after:
                 raise Died
 
@@ -56,8 +58,8 @@ def post(valkey: "redis.Redis", *payloads: bytes, age_seconds: int = 0) -> int:
     """Append entries. Returns their bytes."""
     began = int(time.time() * 1000) - age_seconds * 1000
     for number, payload in enumerate(payloads):
-        valkey.xadd(SCANS, {"e": payload}, id=f"{began}-{number}")
-        valkey.hincrby(SINK, "bytes_in", len(payload))
+        valkey.xadd(ONLY.scans, {"e": payload}, id=f"{began}-{number}")
+        valkey.hincrby(ONLY.sink, "bytes_in", len(payload))
     return sum(len(payload) for payload in payloads)
 
 

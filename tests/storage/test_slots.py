@@ -1,0 +1,157 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from events.devices import Device
+from keys.enrolment import enrolled
+from storage.confirm import Unconfirmed, confirmed
+from storage.control import ControlLog
+from storage.errors import StreamDown
+from storage.partitions import Partition, partition_of, partitions_of, shared_key
+from storage.publish import Published, Publisher
+from storage.slots import ClusterNodes, node_address
+from storage.stream import FrozenRange, ScanStream
+from tests.support.valkey_cluster import ValkeyCluster
+
+PARTITIONS = 8
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    with ValkeyCluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def nodes(cluster: ValkeyCluster) -> ClusterNodes:
+    cluster.empty()
+    return ClusterNodes(cluster.url, map(node_address, cluster.others.split(",")))
+
+
+def publish(nodes: ClusterNodes, batches: list[tuple[int, bytes, int]]) -> list[Published | BaseException]:
+    """What the stream says to batches of (device, entry, seq), sent at once."""
+
+    async def run() -> list[Published | BaseException]:
+        clients = [nodes.async_client(partition.scans, socket_timeout=5) for partition in partitions_of(PARTITIONS)]
+        publisher = Publisher(clients, bytes_max=1_000_000, replicas=1)
+        calls = [
+            publisher.publish(entry, device=device, runs=[(seq, seq)], replay_key=entry.ljust(16)[:16])
+            for device, entry, seq in batches
+        ]
+        try:
+            return await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            for client in clients:
+                await client.aclose()
+
+    return asyncio.run(run())
+
+
+def held(nodes: ClusterNodes, device: int) -> list[bytes]:
+    partition = Partition(partition_of(device, PARTITIONS), PARTITIONS)
+    with nodes.client(partition.scans) as client:
+        return [fields[b"e"] for _, fields in client.xrange(partition.scans) or []]
+
+
+def test_every_device_has_its_partition_and_every_server_some(cluster: ValkeyCluster, nodes: ClusterNodes) -> None:
+    answers = publish(nodes, [(device, b"of %d" % device, 1) for device in range(PARTITIONS)])
+    assert [type(answer) for answer in answers] == [Published] * PARTITIONS
+    for device in range(PARTITIONS):
+        assert held(nodes, device) == [b"of %d" % device]
+    assert len({cluster.primary_of(partition.scans).port for partition in partitions_of(PARTITIONS)}) == 3
+
+
+def test_what_belongs_together_lies_together() -> None:
+    # Scripts and blocking reads name several keys at once, which one server must have.
+    partition = Partition(3, PARTITIONS)
+    names = [partition.scans, partition.seen, partition.sink, partition.sink_owner, partition.nudge, partition.probe]
+    assert {name[: len("truyvet:{3}:")] for name in names} == {"truyvet:{3}:"}
+    assert shared_key("a").startswith("truyvet:{shared}:")
+
+
+def test_a_replica_takes_over_with_all_that_was_acknowledged(cluster: ValkeyCluster, nodes: ClusterNodes) -> None:
+    partition = Partition(1, PARTITIONS)
+    with nodes.client(partition.scans, socket_timeout=5) as client:
+        sink = ScanStream(client, owner="me", partition=partition, replicas=1)
+        assert sink.claim(60)
+        [first] = publish(nodes, [(9, b"before", 1)])
+        assert isinstance(first, Published)
+        frozen = FrozenRange(first.entry, first.entry, 0, 7, partition.number)
+        sink.freeze(frozen)
+
+        old = cluster.primary_of(partition.scans)
+        old.kill()
+        cluster.await_failover(partition.scans, old)
+        # The new server has what the old one had acknowledged: the batch, the account of it, the sink's promise.
+        assert (held(nodes, 9), sink.state().frozen) == ([b"before"], frozen)
+        # The dead server was this one's only replica, so nothing can be promised until it is back.
+        assert [type(answer) for answer in publish(nodes, [(9, b"alone", 2)])] == [StreamDown]
+        old.start()
+        cluster.await_replicas()
+        answers = publish(nodes, [(9, b"before", 1), (9, b"alone", 2), (9, b"after", 3)])
+    assert [answer.replayed for answer in answers if isinstance(answer, Published)] == [True, True, False]
+    assert held(nodes, 9) == [b"before", b"alone", b"after"]
+
+
+def test_connections_leave_a_server_that_has_handed_over(cluster: ValkeyCluster, nodes: ClusterNodes) -> None:
+    key = Partition(2, PARTITIONS).scans
+    with nodes.client(key, socket_timeout=5) as client:
+        client.xadd(key, {"e": b""})
+        old = cluster.primary_of(key)
+        heir = next(node for node in cluster.nodes if _follows(node.client(), old.port))
+        with heir.client() as its:
+            its.cluster("FAILOVER")
+        cluster.await_failover(key, old)
+        with pytest.raises(redis.ConnectionError, match="does not have the slot"):
+            client.xlen(key)
+        assert client.xlen(key) == 1
+        assert cluster.primary_of(key) is heir
+
+
+def test_what_no_replica_has_on_disk_is_not_confirmed(cluster: ValkeyCluster, nodes: ClusterNodes) -> None:
+    key = shared_key("number:device")
+    primary = cluster.primary_of(key)
+    replica = next(node for node in cluster.nodes if _follows(node.client(), primary.port))
+    with nodes.client(key, socket_timeout=5) as client:
+        replica.freeze()
+        try:
+            with pytest.raises(Unconfirmed, match="0 of 1"):
+                confirmed(client, 1, [("INCR", key)])
+        finally:
+            replica.thaw()
+        cluster.await_replicas()
+        # A refusal is a refusal, and later answers are those of later questions.
+        with pytest.raises(redis.ResponseError):
+            confirmed(client, 1, [("LPUSH", key, "x"), ("INCR", key)])
+        control = ControlLog(client, replicas=1)
+        assert control.next_number("device") == 3
+        events = enrolled(Device(id="door", number=3, place="door"), b"\x58" + bytes(30) + b"\x01", 0)
+        assert [recorded.event for recorded in control.append_all(events)] == events
+
+
+def test_a_node_that_is_away_is_not_asked_twice(cluster: ValkeyCluster) -> None:
+    away = ("127.0.0.1", 1)
+    nodes = ClusterNodes(cluster.url, [away])
+    with nodes.client(shared_key("x"), socket_timeout=5) as client:
+        assert client.ping()
+    with pytest.raises(redis.ConnectionError, match="none of the cluster's 1 nodes"):
+        ClusterNodes("redis://127.0.0.1:1/0", []).primary(0)
+
+
+@pytest.mark.parametrize(("text", "address"), [("a:1", ("a", 1)), (" b.c:22 ", ("b.c", 22)), ("[::1]:3", ("::1", 3))])
+def test_addresses_of_nodes(text: str, address: tuple[str, int]) -> None:
+    assert node_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["a", "a:", ":1", "a:b"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r"host:port|invalid literal"):
+        node_address(text)
+
+
+def _follows(client: redis.Redis, port: int) -> bool:
+    with client:
+        found = client.info("replication")
+    return found["role"] == "slave" and int(found["master_port"]) == port
