@@ -32,6 +32,8 @@ DISK_BYTES_WARNING: Final = 5_000_000_000
 SEE_OPERATIONS: Final = "docs/operations.md, When something is down, says what to do."
 WATERMARK_AGE_MS_MAX: Final = 30_000
 REQUIRED_CONFIG: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+REQUIRED_OF_CLUSTER: Final = {"cluster-require-full-coverage": "no"}
+"""Otherwise one partition's server that is away stops all others."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -124,20 +126,26 @@ def _stream(settings: Settings, clients: StreamClients) -> Iterator[Finding]:
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version", info.get("redis_version", "of unknown version"))
     yield Finding("stream", "good", f"{name} {version} at {address}")
-    yield _stream_config(client)
+    yield _stream_config(settings, clients)
     yield from _guarded("sink", lambda: _backlog(clients, settings.stream_bytes_max))
     names: tuple[tuple[str, Name], ...] = (("log", "log"), ("read models", "read-models"))
     for part, watermark in names:
         yield from _guarded(part, partial(_watermark, clients, part, watermark))
 
 
-def _stream_config(client: redis.Redis) -> Finding:
+def _stream_config(settings: Settings, clients: StreamClients) -> Finding:
+    """Of every server that has a key of ours, once where it is alone."""
+    servers = {clients.shared, *clients.partitions}
+    required = REQUIRED_CONFIG | (REQUIRED_OF_CLUSTER if settings.redis_cluster_nodes else {})
     try:
-        wrong = [
-            f"{name} is {found!r}, must be {wanted!r}"
-            for name, wanted in REQUIRED_CONFIG.items()
-            if (found := client.config_get(name).get(name)) != wanted
-        ]
+        wrong = sorted(
+            {
+                f"{name} is {found!r}, must be {wanted!r}"
+                for server in servers
+                for name, wanted in required.items()
+                if (found := server.config_get(name).get(name)) != wanted
+            }
+        )
     except redis.RedisError:
         return Finding("durability", "warning", "CONFIG is not allowed here", "Check appendonly and appendfsync there.")
     if wrong:
@@ -146,9 +154,10 @@ def _stream_config(client: redis.Redis) -> Finding:
 
 
 def _backlog(clients: StreamClients, bytes_max: int) -> Finding:
-    waiting = read_waiting(clients.partitions)
-    text = f"{waiting.entries} batches, {waiting.bytes / 1e6:.1f} of {bytes_max / 1e6:.0f} MB wait in the stream"
-    if waiting.bytes > bytes_max / 2:
+    parts = read_waiting(clients.partitions)
+    entries, size = sum(part.entries for part in parts), sum(part.bytes for part in parts)
+    text = f"{entries} batches, {size / 1e6:.1f} of {bytes_max / 1e6:.0f} MB wait in the stream"
+    if max(part.bytes for part in parts) > bytes_max / len(clients.partitions) / 2:
         return Finding("sink", "warning", text, "Is the sink running? See its log; the store may be down or slow.")
     return Finding("sink", "good", text)
 

@@ -150,7 +150,10 @@ def ingest_parts(settings: Settings) -> list[Part]:
     partitions = probe_clients(settings).partitions
 
     def stream() -> list[Check]:
-        return [*stream_checks(partitions, vital=True), *room_checks(partitions, settings.stream_bytes_max)]
+        return [
+            *stream_checks(partitions, vital=True, replicas=settings.stream_replicas),
+            *room_checks(partitions, settings.stream_bytes_max),
+        ]
 
     return [Part(CheckName.STREAM, stream, vital=True), _own_files(settings)]
 
@@ -161,7 +164,10 @@ def trace_parts(settings: Settings, store: Store) -> list[Part]:
     watermarks = Watermarks(clients.shared, clients.partitions)
 
     def stream() -> list[Check]:
-        return [*stream_checks(clients.partitions, vital=False), *reader_checks(watermarks, now_ms())]
+        return [
+            *stream_checks(clients.partitions, vital=False, replicas=settings.stream_replicas),
+            *reader_checks(watermarks, now_ms()),
+        ]
 
     return [
         Part(CheckName.STREAM, stream, vital=True),
@@ -174,7 +180,11 @@ def behind_parts(settings: Settings, store: Store) -> list[Part]:
     """What sink and projector need: a stream that takes writes, and the store."""
     partitions = probe_clients(settings).partitions
     return [
-        Part(CheckName.STREAM, lambda: stream_checks(partitions, vital=True), vital=True),
+        Part(
+            CheckName.STREAM,
+            lambda: stream_checks(partitions, vital=True, replicas=settings.stream_replicas),
+            vital=True,
+        ),
         Part(CheckName.STORE, lambda: store_checks(store), vital=True),
     ]
 

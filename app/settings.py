@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from app.errors import Explained
 from ingest.limits import EdgeLimits
-from storage.slots import Address, node_address
+from storage.addresses import Address, node_address
 
 PREFIX: Final = "TRUYVET_"
 REDIS_EMBEDDED: Final = "embedded"
@@ -169,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def _check_stream(self) -> None:
         name = f"{PREFIX}REDIS_CLUSTER_NODES"
+        if self.embedded_redis and self.stream_replicas:
+            raise SettingsError(f"{PREFIX}REDIS_REPLICAS: the embedded stream server has none. Leave it out.")
         if not self.redis_cluster_nodes:
             return
         if self.embedded_redis:

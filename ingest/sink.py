@@ -50,9 +50,9 @@ _PRESENT: Final = (
 )
 _OF_DEVICES: Final = "device % {of:UInt32} = {partition:UInt32}"
 _OF_POISON: Final = "startsWith(entry, {entries:String})"
-_LATEST: Final = (
-    "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
-    f" WHERE {_OF_DEVICES} AND received > (SELECT max(received) FROM log) - INTERVAL {{days:UInt16}} DAY"
+_LATEST: Final = "SELECT toUnixTimestamp64Milli(max(received)) FROM log"
+_LATEST_OF_PARTITION: Final = (
+    f"{_LATEST} WHERE {_OF_DEVICES} AND received > (SELECT max(received) FROM log) - INTERVAL {{days:UInt16}} DAY"
 )
 
 
@@ -148,6 +148,11 @@ class Sink:
         self._laid = False
         self.rows_total = 0
 
+    @property
+    def overdue(self) -> bool:
+        """Whether its lease has run out while it was at work: another sink may have the partition now."""
+        return self._claimed_until != 0.0 and time.monotonic() > self._claimed_until
+
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down, and another sink that owns the partition."""
         patience = Patience(log, self._limits.retry_seconds)
@@ -183,6 +188,7 @@ class Sink:
             self._on_step("read")
             if [name for name, _ in (*entries[:1], *entries[-1:])] != [state.frozen.first, state.frozen.last]:
                 log.error("entries of the frozen range %s are gone from the stream", state.frozen.token)
+            self._stream.affirm(state.frozen)
             return self._lay(state.frozen, gather(entries, state.frozen.received_after), again=True)
 
         chosen = self._after(state.cursor)
@@ -234,7 +240,8 @@ class Sink:
         """The latest `received` (ms) in the log: Redis may have lost its own account, or its clock be another's."""
         if self._log_ends is None:
             mine = {"partition": self._partition.number, "of": self._partition.of, "days": self._limits.clock_days}
-            self._log_ends = int(self._store.rows(_LATEST, mine)[0][0])
+            answer = self._store.rows(_LATEST) if mine["of"] == 1 else self._store.rows(_LATEST_OF_PARTITION, mine)
+            self._log_ends = int(answer[0][0])
         return self._log_ends
 
     def _announce(self, received: int) -> None:

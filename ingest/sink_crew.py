@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,12 @@ class CrewLimits(msgspec.Struct, frozen=True):
 
     attend_seconds: float = 3.0
     absent_seconds: float = 15.0
+
+
+class _Work(NamedTuple):
+    sink: Sink
+    ending: threading.Event
+    done: concurrent.futures.Future[None]
 
 
 class SinkCrew:
@@ -41,7 +47,7 @@ class SinkCrew:
         self._able: Final = able
         self._limits: Final = limits or CrewLimits()
         self._mine: list[int] | None = None
-        self._working: Final[dict[int, tuple[threading.Event, concurrent.futures.Future[None]]]] = {}
+        self._working: Final[dict[int, _Work]] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped. Raises what a sink raises, after the others were stopped too."""
@@ -51,33 +57,35 @@ class SinkCrew:
                     self._share(threads)
                     stop.wait(self._limits.attend_seconds)
             finally:
-                for number in list(self._working):
-                    self._working[number][0].set()
+                for work in self._working.values():
+                    work.ending.set()
                 with contextlib.suppress(StreamDown):
                     self._crew.leave()
         self._end(list(self._working))
 
     def _share(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
         """Work on what is ours now. Without the stream's server nobody can say, and things stay as they are."""
-        self._end([number for number, (_, work) in self._working.items() if work.done()])
+        self._end([number for number, work in self._working.items() if work.done.done()])
+        # One whose lease has run out hangs in an insert, say: others may have better luck.
+        able = not any(work.sink.overdue for work in self._working.values()) and self._able()
         try:
-            mine = self._crew.attend(self._limits.absent_seconds, able=self._able())
+            mine = self._crew.attend(self._limits.absent_seconds, able=able)
         except StreamDown:
             return
         if mine != self._mine:
             self._mine = mine
             log.info(_told(mine, self._partitions))
-        for number, (ended, _) in self._working.items():
+        for number, work in self._working.items():
             if number not in mine:
-                ended.set()  # after the range that it is laying
+                work.ending.set()  # after the range that it is laying
         for number in mine:
             if number not in self._working:
-                ended = threading.Event()
-                self._working[number] = ended, threads.submit(self._sink_of(number).run, ended)
+                sink, ending = self._sink_of(number), threading.Event()
+                self._working[number] = _Work(sink, ending, threads.submit(sink.run, ending))
 
     def _end(self, numbers: list[int]) -> None:
         for number in numbers:
-            self._working.pop(number)[1].result()
+            self._working.pop(number).done.result()
 
 
 def _told(mine: list[int], partitions: int) -> str:

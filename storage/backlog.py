@@ -8,10 +8,12 @@ import msgspec
 import redis
 
 from storage.errors import StreamDown
-from storage.partitions import Partition, partitions_of
+from storage.partitions import Partition, ask_each
 from storage.stream import FIRST
 
 MICROSECONDS: Final = 1_000_000
+ANSWER_SECONDS_MAX: Final = 0.9
+"""How long one partition's server may take where others wait to be told of, too."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,18 +29,19 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     clock_offset_seconds: float
 
 
-def read_waiting(partitions: "Sequence[redis.Redis]") -> Waiting:
-    """Ask every partition's server, in order: what waits in all, the worst of the rest. Raises `StreamDown`."""
-    parts = [
-        read_partition(client, partition)
-        for client, partition in zip(partitions, partitions_of(len(partitions)), strict=True)
-    ]
-    return Waiting(
-        entries=sum(part.entries for part in parts),
-        bytes=sum(part.bytes for part in parts),
-        oldest_seconds=max(part.oldest_seconds for part in parts),
-        clock_offset_seconds=max((part.clock_offset_seconds for part in parts), key=abs),
-    )
+def read_waiting(partitions: "Sequence[redis.Redis]") -> list[Waiting]:
+    """What waits in each partition whose server answers. Raises `StreamDown` where none does."""
+    found = [waiting for waiting in ask_each(partitions, _waiting_or_none, ANSWER_SECONDS_MAX) if waiting is not None]
+    if not found:
+        raise StreamDown("no partition's server answers")
+    return found
+
+
+def _waiting_or_none(client: "redis.Redis", partition: Partition) -> Waiting | None:
+    try:
+        return read_partition(client, partition)
+    except StreamDown:
+        return None
 
 
 def read_partition(client: "redis.Redis", partition: Partition) -> Waiting:

@@ -4,6 +4,7 @@ One client per thread: a client is one session, and one that streams answers nob
 values as server-side parameters (`{name:Type}`), never in their text.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from importlib import resources
 from typing import Any, Final, cast
 
 import clickhouse_connect
+from clickhouse_connect.driver import httputil
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -19,6 +21,8 @@ from storage.errors import StoreDown
 
 CONNECT_SECONDS_MAX: Final = 5
 QUERY_SECONDS_MAX: Final = 300
+CONNECTIONS_KEPT: Final = 32
+"""So many threads keep their connection to a plain server; by default 8, and the others connect anew each time."""
 INSERT_SETTINGS: Final[dict[str, Any]] = {"async_insert": 0}
 """Version 26 inserts asynchronously by default, and would answer before the rows are on disk."""
 
@@ -147,8 +151,14 @@ def _open(url: str, database: str | None, settings: Mapping[str, Any]) -> Client
         connect_timeout=CONNECT_SECONDS_MAX,
         send_receive_timeout=QUERY_SECONDS_MAX,
         autogenerate_session_id=False,
+        pool_mgr=_plain_connections() if url.startswith("http:") else None,  # TLS comes with options of its own
         form_encode_query_params=True,  # lists of people travel in the body: a URL is short, and ends up in logs
     )
+
+
+@functools.cache
+def _plain_connections() -> Any:
+    return httputil.get_pool_manager(maxsize=CONNECTIONS_KEPT)
 
 
 def migrations() -> list[tuple[str, str]]:

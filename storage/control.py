@@ -91,12 +91,9 @@ class ControlLog:
                     numbers["place"] = max(numbers["place"], place.number)
         try:
             for start in range(0, len(entries), REPLAY_ENTRIES):
-                pipeline = self._redis.pipeline(transaction=False)
-                for entry, text in entries[start : start + REPLAY_ENTRIES]:
-                    pipeline.xadd(CONTROL_STREAM, {b"e": text}, id=entry)
-                pipeline.execute()
-            for registry, number in numbers.items():
-                self._redis.set(_number_key(registry), number)
+                piece = entries[start : start + REPLAY_ENTRIES]
+                self._written([("XADD", CONTROL_STREAM, entry, "e", text) for entry, text in piece])
+            self._written([("SET", _number_key(registry), number) for registry, number in numbers.items()])
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 

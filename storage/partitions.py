@@ -4,12 +4,16 @@ A cluster keeps keys with the same `{tag}` on one server, where one script may u
 account of them, lie in one partition for good; registries, watermarks and rebuilds lie together under one tag.
 """
 
-from typing import Final, cast
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, cast
 
 import msgspec
 import redis
 
 from storage.errors import StreamDown
+
+T = TypeVar("T")
 
 PREFIX: Final = "truyvet"
 SHARED_TAG: Final = "shared"
@@ -73,6 +77,20 @@ def partition_of(device: int, partitions: int) -> int:
 def partitions_of(count: int) -> list[Partition]:
     """All partitions, in order."""
     return [Partition(number, count) for number in range(count)]
+
+
+def ask_each(
+    clients: "Sequence[redis.Redis]", ask: "Callable[[redis.Redis, Partition], T]", seconds: float
+) -> list[T | None]:
+    """What each partition's server answers, all asked at once; None where it has not within so many seconds."""
+    partitions = partitions_of(len(clients))
+    if len(clients) == 1:
+        return [ask(clients[0], partitions[0])]
+    threads = concurrent.futures.ThreadPoolExecutor(len(clients), "partition")
+    answers = [threads.submit(ask, client, partition) for client, partition in zip(clients, partitions, strict=True)]
+    concurrent.futures.wait(answers, seconds)
+    threads.shutdown(wait=False)
+    return [answer.result() if answer.done() else None for answer in answers]
 
 
 def agreed_count(client: "redis.Redis", count: int) -> int:

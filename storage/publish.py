@@ -101,7 +101,7 @@ class _Lane:
 
     def publish(self, arguments: tuple[int, str, str, bytes]) -> "asyncio.Future[Published]":
         size = len(arguments[-1])
-        if self._waiting_bytes + size > self._waiting_max:
+        if self._waiting_bytes and self._waiting_bytes + size > self._waiting_max:
             raise StreamFull("too much waits for the server already")
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         self._waiting.append((arguments, future))

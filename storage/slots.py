@@ -23,10 +23,11 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, ConnectionError, ReadOnlyError, TryAgainError
 from redis.retry import Retry
 
+from storage.addresses import Address
+
 LOOKUP_SECONDS_MAX: Final = 1.0
 """How long one node may take to say who has a slot; then another is asked."""
 
-Address = tuple[str, int]
 Range = tuple[int, int, list[Any]]
 """A row of CLUSTER SLOTS: first slot, last slot, then its primary as [host, port, …]; replicas come after it."""
 
@@ -42,7 +43,8 @@ class ClusterNodes:
         self._options: Final[dict[str, Any]] = parse_url(url)  # type: ignore[no-untyped-call]
         first = (self._options.pop("host", "localhost"), self._options.pop("port", 6379))
         self._tls: Final = self._options.pop("connection_class", None) is TlsConnection
-        self._known: set[Address] = {first, *others}
+        self._known: Final[set[Address]] = {first, *others}
+        self._silent: Final[set[Address]] = set()
 
     def client(self, key: str, **options: Any) -> redis.Redis:
         """A thread-safe client of the server that has the key, and of nothing that lies in another slot."""
@@ -68,29 +70,29 @@ class ClusterNodes:
 
     def primary(self, slot: int) -> Address:
         """Where the slot's primary is, by the first node that answers. Raises `redis.ConnectionError`."""
-        for node in self._shuffled():
+        for node in self._in_turn():
             try:
                 with redis.Redis(**self._question(node), retry=Retry(NoBackoff(), 0)) as client:
                     return self._learned(client.execute_command("CLUSTER SLOTS"), node, slot)
             except redis.RedisError:
-                continue
+                self._silent.add(node)
         self._unanswered()
 
     async def async_primary(self, slot: int) -> Address:
         """The same for an event loop."""
-        for node in self._shuffled():
+        for node in self._in_turn():
             try:
                 async with redis.asyncio.Redis(**self._question(node), retry=AsyncRetry(NoBackoff(), 0)) as client:
                     return self._learned(await client.execute_command("CLUSTER SLOTS"), node, slot)  # type: ignore[no-untyped-call]
             except redis.RedisError:
-                continue
+                self._silent.add(node)
         self._unanswered()
 
-    def _shuffled(self) -> list[Address]:
-        """In any order: a node that is cut off from the others may tell of a cluster that is no more."""
-        nodes = list(self._known)
-        random.shuffle(nodes)
-        return nodes
+    def _in_turn(self) -> list[Address]:
+        """In any order, since a node that is cut off from the others may tell of a cluster that is no more; those that
+        did not answer come last.
+        """
+        return sorted(self._known, key=lambda node: (node in self._silent, random.random()))  # noqa: S311
 
     def _question(self, node: Address) -> dict[str, Any]:
         """The options of a client that asks this node and does not wait long."""
@@ -100,6 +102,7 @@ class ClusterNodes:
 
     def _learned(self, ranges: list[Range], node: Address, slot: int) -> Address:
         """The slot's primary; remembers every node that the answer names."""
+        self._silent.discard(node)
         found: Address | None = None
         for first, last, *servers in ranges:
             addresses = [(server[0].decode() if server[0] else node[0], int(server[1])) for server in servers]
@@ -112,14 +115,6 @@ class ClusterNodes:
 
     def _unanswered(self) -> NoReturn:
         raise ConnectionError(f"none of the cluster's {len(self._known)} nodes says who has the slot")
-
-
-def node_address(text: str) -> Address:
-    """`host:port` as an address; `[…]:port` for IPv6. Raises `ValueError`."""
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not host:
-        raise ValueError(f"{text!r} is not host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class _SlotConnection:

@@ -70,8 +70,14 @@ _PROMISE: Final = (
     + "if #redis.call('XRANGE', KEYS[3], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then return promised end "
     + "local now = redis.call('TIME') "
     + "local quiet = now[1] * 1000 + math.floor(now[2] / 1000) - 1 "
-    + "if quiet <= promised then return promised end "
+    # Written again, so that who waits for replicas waits for what was promised before, too.
+    + "if quiet <= promised then quiet = promised end "
     + "redis.call('HSET', KEYS[1], 'received', string.format('%.0f', quiet)) return quiet"
+)
+_AFFIRM: Final = (
+    _OWNED
+    + "if redis.call('HGET', KEYS[1], 'range') ~= ARGV[2] then return redis.error_reply('NOTOWNER') end "
+    + "return redis.call('HSET', KEYS[1], 'range', ARGV[2])"
 )
 _COMMIT: Final = (
     _OWNED
@@ -150,6 +156,10 @@ class ScanStream:
         """Write down what is about to be inserted. Raises `NotTheOwner` too where the sink has moved on since."""
         arguments = [codec.to_json(frozen), frozen.received, frozen.received_after, frozen.first, frozen.last]
         self._confirmed(_FREEZE, arguments)
+
+    def affirm(self, frozen: FrozenRange) -> None:
+        """Write a range down again that was found frozen: whoever froze it may have died before it was confirmed."""
+        self._confirmed(_AFFIRM, [codec.to_json(frozen)])
 
     def promise(self, cursor: str) -> int:
         """Where nothing waits after the cursor: write down that what comes is received after this ms, the server's now.

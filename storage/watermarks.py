@@ -3,7 +3,6 @@
 Each partition's sink says it of its own part of the log; the log as a whole is complete up to the least of them.
 """
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -18,6 +17,9 @@ from storage.partitions import partitions_of, shared_key
 Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
 NUDGES_KEPT: Final = 1
+NUDGE_SECONDS_FIRST: Final = 0.01
+SILENT_SECONDS: Final = 5.0
+"""A server that did not take a nudge gets none for so long: whoever waits has better to do than to wait for it."""
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -44,9 +46,13 @@ class Watermarks:
     """Publishes and awaits watermarks; synchronous and thread-safe."""
 
     def __init__(self, client: "redis.Redis", partitions: "Sequence[redis.Redis] | None" = None) -> None:
-        """`client` has what all share; `partitions` are clients of each partition's server, in order."""
+        """`client` has what all share; `partitions` are clients of each partition's server, in order.
+
+        Whoever waits nudges through the latter, so they should not wait long themselves.
+        """
         self._redis: Final = client
         self._partitions: Final = partitions or [client]
+        self._silent_until: Final = [0.0] * len(self._partitions)
 
     def publish(self, name: Name, watermark: Watermark, partition: int = 0) -> None:
         """Make it known; of the log, for one partition. Raises `StreamDown`."""
@@ -57,17 +63,21 @@ class Watermarks:
 
     def read(self, name: Name) -> Watermark | None:
         """The latest one; None before the first."""
-        return _least(self._entries(dict.fromkeys(self._keys(name), "0-0"), block_ms=None), len(self._keys(name)))
+        return self._least(name, self._entries(dict.fromkeys(self._keys(name), "0-0"), block_ms=None))
 
     def follow(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark past `received`, without asking for it; None when the time is over."""
         return self._await(name, received + 1, timeout_seconds, nudging=False)
 
     def nudge(self) -> None:
-        """Ask the sinks to say at once up to when the log is complete."""
-        for client, partition in zip(self._partitions, partitions_of(len(self._partitions)), strict=True):
-            with contextlib.suppress(redis.RedisError):
+        """Ask the sinks to say at once up to when the log is complete. A server that was silent is left in peace."""
+        for partition, client in zip(partitions_of(len(self._partitions)), self._partitions, strict=True):
+            if time.monotonic() < self._silent_until[partition.number]:
+                continue
+            try:
                 client.xadd(partition.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
+            except redis.RedisError:
+                self._silent_until[partition.number] = time.monotonic() + SILENT_SECONDS
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over."""
@@ -77,15 +87,37 @@ class Watermarks:
         deadline = time.monotonic() + timeout_seconds
         positions = dict.fromkeys(self._keys(name), "0-0")
         marks: dict[str, tuple[str, Watermark]] = {}
+        nudge_at, pause = 0.0, NUDGE_SECONDS_FIRST
         while (remaining_ms := int((deadline - time.monotonic()) * 1000)) > 0:
-            marks |= self._entries(positions, block_ms=min(remaining_ms, WAIT_BLOCK_MS_MAX))
-            watermark = _least(marks, len(positions))
+            due_ms = int(max(0.0, nudge_at - time.monotonic()) * 1000) + 1 if nudging else WAIT_BLOCK_MS_MAX
+            marks |= self._entries(positions, block_ms=min(remaining_ms, due_ms, WAIT_BLOCK_MS_MAX))
+            watermark = self._least(name, marks)
             if watermark is not None and watermark.received >= received:
                 return watermark
             positions |= {key: entry for key, (entry, _) in marks.items()}
-            if nudging:
+            if nudging and time.monotonic() >= nudge_at:
+                # Each makes every sink speak, and every word wakes whoever waits: so ever more seldom.
                 self.nudge()
+                nudge_at, pause = time.monotonic() + pause, min(2 * pause, WAIT_BLOCK_MS_MAX / 1000)
         return None
+
+    def _least(self, name: Name, marks: "dict[str, tuple[str, Watermark]]") -> Watermark | None:
+        """What holds of all partitions; None while one of them has never said anything.
+
+        Where the registries lie on another server than scans do, that one's clock must have passed it, too: then
+        nothing more can be recorded by then.
+        """
+        if len(marks) < len(self._keys(name)):
+            return None
+        found = [mark for _, mark in marks.values()]
+        least = Watermark(min(mark.received for mark in found), sum(mark.rows for mark in found))
+        if name != "log" or len(self._partitions) == 1:
+            return least
+        try:
+            seconds, microseconds = self._redis.time()
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        return Watermark(min(least.received, seconds * 1000 + microseconds // 1000 - 1), least.rows)
 
     def _keys(self, name: Name) -> list[str]:
         return [_key(name, number) for number in range(len(self._partitions) if name == "log" else 1)]
@@ -106,11 +138,3 @@ def _key(name: Name, partition: int) -> str:
 
 def _decoded(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[str, Watermark]:
     return entry[0].decode(), codec.from_json(entry[1][b"w"], Watermark)
-
-
-def _least(marks: dict[str, tuple[str, Watermark]], wanted: int) -> Watermark | None:
-    """What holds of all partitions; None while one of them has never said anything."""
-    if len(marks) < wanted:
-        return None
-    found = [mark for _, mark in marks.values()]
-    return Watermark(min(mark.received for mark in found), sum(mark.rows for mark in found))

@@ -26,14 +26,26 @@ class BacklogCollector(Collector):
             "truyvet_stream_bytes_max", "Bytes that may wait before scanners get 503", value=self._bytes_max
         )
         try:
-            waiting = read_waiting(self._partitions)
+            parts = read_waiting(self._partitions)
         except StreamDown:
             return
         for name, text, value in (
-            ("stream_waiting_entries", "Batches that wait for the sink", waiting.entries),
-            ("stream_waiting_bytes", "Bytes that wait for the sink", waiting.bytes),
-            ("stream_waiting_ratio", "Bytes that wait, of those that may", waiting.bytes / self._bytes_max),
-            ("stream_waiting_seconds", "How long the oldest waiting batch has waited", waiting.oldest_seconds),
-            ("clock_offset_seconds", "This machine's clock less the stream server's", waiting.clock_offset_seconds),
+            ("stream_waiting_entries", "Batches that wait for the sink", sum(part.entries for part in parts)),
+            ("stream_waiting_bytes", "Bytes that wait for the sink", sum(part.bytes for part in parts)),
+            (
+                "stream_waiting_ratio",
+                "Bytes that wait, of those that may, in the fullest partition",
+                max(part.bytes for part in parts) / (self._bytes_max // len(self._partitions)),
+            ),
+            (
+                "stream_waiting_seconds",
+                "How long the oldest waiting batch has waited",
+                max(part.oldest_seconds for part in parts),
+            ),
+            (
+                "clock_offset_seconds",
+                "This machine's clock less the stream server's, the worst of them",
+                max((part.clock_offset_seconds for part in parts), key=abs),
+            ),
         ):
             yield GaugeMetricFamily(f"truyvet_{name}", text, value=value)

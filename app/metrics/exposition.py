@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -19,11 +19,21 @@ METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _LIVE_GAUGE: Final = re.compile(r"gauge_live[a-z]*_([0-9]+)\.db")
 
 
+class _Counters(MultiProcessCollector):
+    """What all workers have counted, but for one that begins its file at this moment, or died when it did."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The workers' metrics, each once."""
+        begun = [str(file) for file in Path(self._path).glob("*.db") if _size(file)]
+        merged: Iterable[Metric] = self.merge(begun, accumulate=True)  # type: ignore[no-untyped-call]
+        return merged
+
+
 def workers_text(directory: Path, own: Iterable[Collector]) -> bytes:
     """What all workers counted together, and what the `own` collectors of the one that answers say."""
     live_workers(directory)
     shared = CollectorRegistry()
-    MultiProcessCollector(shared, path=str(directory))  # type: ignore[no-untyped-call]
+    _Counters(shared, path=str(directory))  # type: ignore[no-untyped-call]
     for collector in own:
         shared.register(collector)
     return generate_latest(shared)
@@ -37,6 +47,13 @@ def live_workers(directory: Path) -> set[int]:
         with contextlib.suppress(FileNotFoundError):  # another worker is at it too
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
     return pids - dead
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # its worker has ended
+        return 0
 
 
 def _runs(pid: int) -> bool:

@@ -1,9 +1,13 @@
 """What the processes behind the stream share: clients of Redis and ClickHouse, and the parts that run on them."""
 
+import logging
 import os
 import secrets
 import socket
+import threading
+from typing import Final
 
+import redis
 from prometheus_client import CollectorRegistry
 
 from app.errors import Explained
@@ -17,10 +21,16 @@ from ingest.sink_crew import CrewLimits, SinkCrew
 from projections.projector import Projected, Projector, ProjectorLimits
 from storage.clickhouse import Store
 from storage.crew import Crew
+from storage.errors import StreamDown
 from storage.partitions import Partition, agreed_count
+from storage.patience import Patience
 from storage.rebuilds import Rebuilds
 from storage.stream import ScanStream
 from storage.watermarks import Watermarks
+
+log: Final = logging.getLogger("truyvet.backend")
+
+AGREE_RETRY_SECONDS: Final = 0.5
 
 
 def store(settings: Settings) -> Store:
@@ -39,12 +49,20 @@ class WrongPartitions(Explained):
     """This process divides the scans into another number of partitions than the stream's server knows of."""
 
 
-def agree_on_partitions(settings: Settings, clients: StreamClients) -> None:
+def agree_on_partitions(settings: Settings, client: redis.Redis, stopping: threading.Event) -> None:
     """Raise `WrongPartitions` where the others use another number: a device's scans would lie in two places.
 
-    Raises `StreamDown`.
+    Waits for the stream's server until the process must stop.
     """
-    count = agreed_count(clients.shared, settings.stream_partitions)
+    patience, count = Patience(log, AGREE_RETRY_SECONDS), settings.stream_partitions
+    while not stopping.is_set():
+        try:
+            count = agreed_count(client, settings.stream_partitions)
+        except StreamDown as error:
+            patience.wait(stopping, error)
+        else:
+            patience.over()
+            break
     if count != settings.stream_partitions:
         raise WrongPartitions(
             f"The stream has {count} partitions, not {settings.stream_partitions}. Set"

@@ -15,7 +15,7 @@ from storage.control import ControlLog
 def run_sink(settings: Settings, life: Life) -> None:
     """Lay the stream into the log until the process is told to stop."""
     clients, store, registry = stream_clients(settings), backend.store(settings), CollectorRegistry()
-    backend.agree_on_partitions(settings, clients)
+    backend.agree_on_partitions(settings, clients.shared, life.stopping)
     life.part("sink", backend.sinks(settings, clients, store, backend.unique_owner(), registry).run)
     life.part("archive", ControlArchive(ControlLog(clients.shared), store).run)
     watch = _described("sink", settings, store, registry)
@@ -27,7 +27,7 @@ def run_sink(settings: Settings, life: Life) -> None:
 def run_project(settings: Settings, life: Life) -> None:
     """Keep the read models until the process is told to stop."""
     clients, store, registry = stream_clients(settings), backend.store(settings), CollectorRegistry()
-    backend.agree_on_partitions(settings, clients)
+    backend.agree_on_partitions(settings, clients.shared, life.stopping)
     life.part("projector", backend.projector(settings, clients, store, registry).run)
     watch = _described("project", settings, store, registry)
     vitals.serve_until_stopped(settings.project_host, settings.project_port, registry, watch.look, life)

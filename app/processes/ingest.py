@@ -4,6 +4,7 @@ Ready when the control stream was replayed, so that no device is unknown for wan
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
@@ -26,7 +27,7 @@ from app.processes.life import Life
 from app.processes.shortcut import Shortcut
 from app.readiness import Watch, ingest_parts
 from app.settings import Settings
-from app.stream_client import async_stream_clients, probe_clients, stream_clients
+from app.stream_client import async_stream_clients, probe_clients, stream_client
 from app.trail import EdgeTrail
 from events.control import Recorded
 from ingest.limits import EdgeLimits
@@ -114,7 +115,8 @@ async def _serve(settings: Settings, life: Life) -> None:
         follower.add_done_callback(lambda task: _ended(task, life))
     try:
         await _first(replayed, life)
-        await asyncio.to_thread(backend.agree_on_partitions, settings, stream_clients(settings))
+        with contextlib.closing(stream_client(settings)) as client:
+            await asyncio.to_thread(backend.agree_on_partitions, settings, client, life.stopping)
         if not life.stopping.is_set():
             listener = bound(settings.ingest_host, settings.ingest_port, shared=True)
             await http.serve(application(mount, lambda: metrics.exposition(own), watch.look), listener, life)

@@ -34,7 +34,7 @@ def run(settings: Settings, life: Life) -> None:
     allow_open_files()
     lock = owned(settings.run_dir / LOCK_FILE, settings.stop_wait_seconds)
     clients, store = stream_clients(settings), backend.store(settings)
-    backend.agree_on_partitions(settings, clients)
+    backend.agree_on_partitions(settings, clients.shared, life.stopping)
     migrate(store)
     registry = CollectorRegistry()
     life.part("sink", backend.sinks(settings, clients, store, SINK_OWNER, registry).run)

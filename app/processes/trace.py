@@ -36,7 +36,7 @@ GC_ALLOCATIONS: Final = 100_000
 def run(settings: Settings, life: Life) -> None:
     """Serve until the process is told to stop."""
     clients, store = stream_clients(settings), backend.store(settings)
-    backend.agree_on_partitions(settings, clients)
+    backend.agree_on_partitions(settings, clients.shared, life.stopping)
     serve(settings, life, clients, store, process="trace", counters=CollectorRegistry())
 
 
@@ -61,11 +61,12 @@ def serve(
 
     follower = ControlFollower(clients.shared, apply, lambda error: life.fail(PART, error))
     follower.start()
-    watermarks = Watermarks(clients.shared, clients.partitions)
+    probes = probe_clients(settings)
+    watermarks = Watermarks(clients.shared, probes.partitions)
     readiness = Watch(trace_parts(settings, store))
     readiness.start()
     vitals.describe(process, counters, readiness.look)
-    counters.register(ProgressCollector(probe_clients(settings)))
+    counters.register(ProgressCollector(probes))
     metrics = Metrics(counters)
     parts = Parts(
         store=store,

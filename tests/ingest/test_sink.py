@@ -260,6 +260,39 @@ def test_a_partition_s_clock_is_held_against_its_own_devices_alone(valkey: "redi
     assert store.rows("SELECT toUnixTimestamp64Milli(received) FROM log WHERE device = 1") == [(1_700_000_000_500,)]
 
 
+def test_nothing_is_laid_that_a_failover_could_take_back(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.confirm.CONFIRM_MS_MAX", 5)
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]))
+    alone = Sink(
+        stream=ScanStream(valkey, owner="sink", replicas=1),
+        store=store,
+        watermarks=Watermarks(valkey),
+        limits=SinkLimits(idle_ms=1),
+    )
+    for _ in range(3):  # it freezes, finds frozen what it froze, and finds it again
+        with pytest.raises(StreamDown):
+            alone.step()
+        assert logged(store) == []
+    assert valkey.hexists(ONLY.sink, "range")
+    sink_of(valkey, store).step()
+    assert logged(store) == [(1, 1, 1)]
+
+
+def test_nothing_is_promised_that_a_failover_could_take_back(
+    valkey: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.confirm.CONFIRM_MS_MAX", 5)
+    stream = ScanStream(valkey, owner="sink", replicas=1)
+    stream.claim(60)
+    future = 9_000_000_000_000
+    valkey.hset(ONLY.sink, "received", future)
+    for _ in range(2):  # a promise made before is none either, until it is confirmed
+        with pytest.raises(StreamDown):
+            stream.promise("0-0")
+
+
 def test_only_what_is_missing_is_laid_again(valkey: "redis.Redis", store: Store) -> None:
     # A range over midnight is two parts, and a death may come between them.
     midnight = 1_700_006_400_000

@@ -13,7 +13,7 @@ ENTRY = b"x" * 100
 
 
 def test_nothing_waits(valkey: "redis.Redis") -> None:
-    waiting = read_waiting([valkey])
+    [waiting] = read_waiting([valkey])
     assert (waiting.entries, waiting.bytes, waiting.oldest_seconds) == (0, 0, 0.0)
     assert abs(waiting.clock_offset_seconds) < 60
 
@@ -27,7 +27,7 @@ def test_what_waits_is_counted_from_the_oldest_that_is_not_in_the_log(valkey: "r
     valkey.hset(ONLY.sink, "cursor", in_log)
     valkey.hset(ONLY.sink, "bytes_out", len(ENTRY))
     ScanStream(valkey, owner="sink").trim(in_log)
-    waiting = read_waiting([valkey])
+    [waiting] = read_waiting([valkey])
     assert (waiting.entries, waiting.bytes) == (2, 2 * len(ENTRY))
     assert 599 < waiting.oldest_seconds < 700
 
@@ -35,7 +35,7 @@ def test_what_waits_is_counted_from_the_oldest_that_is_not_in_the_log(valkey: "r
 def test_what_is_in_the_log_does_not_wait_although_it_is_not_trimmed_yet(valkey: "redis.Redis") -> None:
     entry = valkey.xadd(ONLY.scans, {"e": ENTRY})
     valkey.hset(ONLY.sink, mapping={"cursor": entry, "bytes_in": len(ENTRY), "bytes_out": len(ENTRY)})
-    waiting = read_waiting([valkey])
+    [waiting] = read_waiting([valkey])
     assert (waiting.entries, waiting.bytes, waiting.oldest_seconds) == (0, 0, 0.0)
 
 

@@ -5,13 +5,17 @@ import pytest
 import redis
 
 from events.devices import Device
+from events.readiness import CheckName
 from keys.enrolment import enrolled
+from storage.addresses import node_address
+from storage.backlog import read_waiting
 from storage.confirm import Unconfirmed, confirmed
 from storage.control import ControlLog
 from storage.errors import StreamDown
+from storage.health import stream_checks
 from storage.partitions import Partition, partition_of, partitions_of, shared_key
 from storage.publish import Published, Publisher
-from storage.slots import ClusterNodes, node_address
+from storage.slots import ClusterNodes
 from storage.stream import FrozenRange, ScanStream
 from tests.support.valkey_cluster import ValkeyCluster
 
@@ -129,6 +133,47 @@ def test_what_no_replica_has_on_disk_is_not_confirmed(cluster: ValkeyCluster, no
         assert control.next_number("device") == 3
         events = enrolled(Device(id="door", number=3, place="door"), b"\x58" + bytes(30) + b"\x01", 0)
         assert [recorded.event for recorded in control.append_all(events)] == events
+
+
+def test_a_server_lost_with_its_replica_takes_only_its_own_partitions_along(
+    cluster: ValkeyCluster, nodes: ClusterNodes
+) -> None:
+    lost = cluster.primary_of(Partition(1, PARTITIONS).scans)
+    replica = next(node for node in cluster.nodes if _follows(node.client(), lost.port))
+    partitions = partitions_of(PARTITIONS)
+    gone = [partition.number for partition in partitions if cluster.primary_of(partition.scans) is lost]
+    clients = [nodes.client(partition.scans, socket_timeout=1, socket_connect_timeout=1) for partition in partitions]
+    replica.freeze()
+    lost.freeze()
+    try:
+        answers = publish(nodes, [(device, b"of %d" % device, 1) for device in range(PARTITIONS)])
+        refused = [device for device, answer in enumerate(answers) if not isinstance(answer, Published)]
+        assert refused == gone
+        # Nobody is called unable to work for it, and nobody waits for it.
+        failing = {check.name: check.vital for check in stream_checks(clients, vital=True, replicas=1) if not check.ok}
+        assert failing == {CheckName.STREAM: False}
+        assert len(read_waiting(clients)) == PARTITIONS - len(gone)
+    finally:
+        lost.thaw()
+        replica.thaw()
+        for client in clients:
+            client.close()
+
+
+def test_a_server_without_its_replica_says_that_it_can_acknowledge_nothing(
+    cluster: ValkeyCluster, nodes: ClusterNodes
+) -> None:
+    partition = Partition(1, PARTITIONS)
+    primary = cluster.primary_of(partition.scans)
+    replica = next(node for node in cluster.nodes if _follows(node.client(), primary.port))
+    clients = [nodes.client(one.scans, socket_timeout=5) for one in partitions_of(PARTITIONS)]
+    assert all(check.ok for check in stream_checks(clients, vital=True, replicas=1))
+    replica.kill()
+    [stream, *_] = stream_checks(clients, vital=True, replicas=1)
+    assert (stream.ok, stream.vital) == (False, False)
+    assert "1 among them: Too few replicas are there" in stream.detail
+    for client in clients:
+        client.close()
 
 
 def test_a_node_that_is_away_is_not_asked_twice(cluster: ValkeyCluster) -> None:

@@ -1,4 +1,5 @@
 import threading
+from unittest import mock
 
 import redis
 
@@ -37,3 +38,40 @@ def test_whoever_waits_nudges_the_sink_and_is_woken(valkey: "redis.Redis") -> No
     watermarks.publish("log", Watermark(31, 3))
     waiter.join(WAIT_SECONDS_MAX)
     assert woken == [Watermark(31, 3)]
+
+
+def test_one_who_waits_for_a_partition_does_not_keep_all_servers_busy(valkey: "redis.Redis") -> None:
+    watermarks = Watermarks(valkey, [valkey] * 3)
+    for partition in range(3):
+        watermarks.publish("log", Watermark(10, 1), partition)
+    with mock.patch.object(watermarks, "nudge", wraps=watermarks.nudge) as nudge:
+
+        def speak() -> None:
+            # Each sink speaks at each nudge, and one has nothing new to say.
+            for partition in (0, 1):
+                watermarks.publish("log", Watermark(20, 1), partition)
+
+        nudge.side_effect = speak
+        assert watermarks.wait("log", 20, 1.0) is None
+        assert 3 <= nudge.call_count <= 12
+
+
+def test_the_log_of_many_partitions_is_never_ahead_of_the_registries_clock(valkey: "redis.Redis") -> None:
+    # What is recorded later must be later than all that readers were told.
+    watermarks, future = Watermarks(valkey, [valkey] * 2), 9_000_000_000_000
+    for partition in range(2):
+        watermarks.publish("log", Watermark(future, 1), partition)
+    seconds, _ = valkey.time()
+    mark = watermarks.read("log")
+    assert mark is not None
+    assert mark.received // 1000 - seconds in {-1, 0, 1}
+    assert watermarks.wait("log", future, 0.05) is None
+
+
+def test_a_server_that_takes_no_nudge_is_left_in_peace(valkey: "redis.Redis") -> None:
+    silent = redis.Redis(port=1)
+    watermarks = Watermarks(valkey, [valkey, silent])
+    with mock.patch.object(silent, "xadd", side_effect=redis.ConnectionError) as asked:
+        watermarks.nudge()
+        watermarks.nudge()
+    assert asked.call_count == 1

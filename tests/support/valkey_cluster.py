@@ -17,9 +17,9 @@ from storage.valkey import SERVER_OPTIONS, server_binary
 
 PRIMARIES: Final = 3
 SLOTS: Final = 16_384
-NODE_TIMEOUT_MS: Final = 1_000
+NODE_TIMEOUT_MS: Final = 2_000
 """After so long without an answer the others take a node for dead."""
-FORM_SECONDS_MAX: Final = 30.0
+FORM_SECONDS_MAX: Final = 90.0
 POLL_SECONDS: Final = 0.05
 BUS_OFFSET: Final = 10_000
 
@@ -52,6 +52,7 @@ class Node:
             "cluster-enabled": "yes",
             "cluster-node-timeout": NODE_TIMEOUT_MS,
             "cluster-config-file": "nodes.conf",
+            "cluster-require-full-coverage": "no",
             "repl-diskless-sync-delay": 0,
         }
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]

@@ -48,6 +48,16 @@ def worker(directory: Path) -> "subprocess.Popen[bytes]":
     return process
 
 
+def test_a_worker_that_just_begins_its_file_fails_nobody_s_scrape(tmp_path: Path) -> None:
+    running = worker(tmp_path)
+    try:
+        lines = workers_text(tmp_path, [])
+        (tmp_path / "counter_1.db").touch()
+        assert workers_text(tmp_path, []) == lines != b""
+    finally:
+        running.communicate()
+
+
 def test_workers_count_together_and_the_dead_are_not_forgotten(tmp_path: Path) -> None:
     first, second = worker(tmp_path), worker(tmp_path)
     try:
