@@ -21,7 +21,9 @@ of a revocation is void with it.
 """
 
 import binascii
+import contextlib
 import functools
+import string
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -65,9 +67,15 @@ _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 # For many codes at once: the decoder translates by itself, but would take both spellings.
 _ALTERNATIVES: Final = b"-_"
 _NOT_BASE64URL: Final = (b"+", b"/", b"=")
+_BASE64URL: Final = frozenset((string.ascii_letters + string.digits + "-_").encode("ascii"))
+_STRANGE: Final = bytes(octet not in _BASE64URL for octet in range(256))
+"""Of every octet whether it is no character of base64url: a table for `bytes.translate`."""
 _PREFIX: Final = np.frombuffer(CODE_PREFIX.encode("ascii"), "V4")[0]
 _NO_CODE: Final = CODE_PREFIX.ljust(PERSON_HEAD_CHARS, "A")
-_TEXT: Final = np.dtype([("prefix", "V", _HEAD_FROM), ("head", "V", PERSON_HEAD_CHARS - _HEAD_FROM)])
+_HEAD_TEXT: Final = np.dtype(("V", PERSON_HEAD_CHARS - _HEAD_FROM))
+_TEXT: Final = np.dtype([("prefix", "V", _HEAD_FROM), ("head", _HEAD_TEXT)])
+_NO_HEAD: Final = np.frombuffer(_NO_CODE.encode("ascii"), _TEXT)[0]["head"]
+"""Reads as zeros, which is no form of a code."""
 _HEAD: Final = np.dtype([("aad", np.uint8, 13), ("nonce", np.uint8, CODE_NONCE_BYTES), ("sealed", np.uint8, 32)])
 _START: Final = np.dtype(
     [("form", ">u2"), ("kind", "u1"), ("kid", ">u2"), ("issued", ">u4"), ("expires", ">u4"), ("rest", "V44")]
@@ -278,6 +286,19 @@ def _person_head(text: str) -> str:
     return _NO_CODE
 
 
+def _decoded_together(heads: bytes) -> bytes | None:
+    """Many heads of persons, decoded; zeros for each that holds a character that no code has, None where all do."""
+    if not any(character in heads for character in _NOT_BASE64URL):
+        with contextlib.suppress(ValueError):
+            return pybase64.b64decode(heads, _ALTERNATIVES, validate=True)
+    strange = np.frombuffer(heads.translate(_STRANGE), np.bool_).reshape(-1, _HEAD_TEXT.itemsize).any(axis=1)
+    if strange.all():
+        return None
+    readable: NDArray[Any] = np.frombuffer(heads, _HEAD_TEXT).copy()
+    readable[strange] = _NO_HEAD
+    return pybase64.b64decode(readable.tobytes(), _ALTERNATIVES, validate=True)
+
+
 def _why_no_person_code(text: str) -> Refusal:
     """Sorts what is no personal code: nothing of ours, or the code on the wall."""
     if len(text) > CODE_CHARS_MAX or not text.startswith(CODE_PREFIX):
@@ -333,15 +354,12 @@ class CodeOpener:
     def open_people(self, heads: bytes) -> OpenedCodes | None:
         """Many personal codes at once, at a twentieth of the price; `heads` has `PERSON_HEAD_CHARS` ASCII bytes each.
 
-        Says only which are good: `open_person` says what is wrong with one. None where one holds a character that
-        no code has, which spoils the reading of all.
+        Says only which are good: `open_person` says what is wrong with one. None where every one holds a character
+        that no code has.
         """
-        if any(character in heads for character in _NOT_BASE64URL):
-            return None
         texts: NDArray[Any] = np.frombuffer(heads, _TEXT)
-        try:
-            data = pybase64.b64decode(texts["head"].tobytes(), _ALTERNATIVES, validate=True)
-        except ValueError:
+        data = _decoded_together(texts["head"].tobytes())
+        if data is None:
             return None
         rows: NDArray[Any] = np.frombuffer(data, _HEAD)
         start: NDArray[Any] = np.frombuffer(data, _START)

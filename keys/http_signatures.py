@@ -26,7 +26,9 @@ ALGORITHM: Final = "ed25519"
 LABEL: Final = "sig"
 """The label that `sign_request` gives; any label is read."""
 FORMS_CACHED_MAX: Final = 4_096
-"""Of the headers read last, whoever sent them: half a kilobyte each, and at the very most eight."""
+"""Of the headers read last, whoever sent them."""
+FORM_CHARS_CACHED_MAX: Final = 512
+"""Above, a header is read anew each time: it is kept before anybody knows who sent it, so it must be small."""
 PUBLIC_KEYS_CACHED_MAX: Final = 16_384
 """Of the devices that signed last, half a kilobyte each."""
 
@@ -86,7 +88,7 @@ class SignatureInput(msgspec.Struct, frozen=True, kw_only=True):
 def parse_signature_input(value: str) -> SignatureInput:
     """Reads a `Signature-Input` header of exactly one label. Raises `MalformedSignature`.
 
-    A device's headers differ in `created` alone, so the form of the latest is kept.
+    A device's headers differ in `created` alone, so the form of the latest is kept where it is of common length.
     """
     if len(value) > SIGNATURE_INPUT_CHARS_MAX:
         raise MalformedSignature(f"Signature-Input is over {SIGNATURE_INPUT_CHARS_MAX} characters")
@@ -95,7 +97,7 @@ def parse_signature_input(value: str) -> SignatureInput:
     if timed is None:
         return _member(text)
     before, created, after = timed.groups()
-    form = _form(before, after)
+    form = (_form if len(text) <= FORM_CHARS_CACHED_MAX else _form.__wrapped__)(before, after)
     return SignatureInput(
         label=form.label,
         components=form.components,

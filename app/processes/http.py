@@ -65,7 +65,9 @@ async def serve(app: Any, listener: socket.socket, life: Life) -> None:
         server.should_exit = True
 
     life.on_stop(stop)
-    # Requests leave no cycles behind, and the registries stay: neither is worth looking through again and again.
+    # In every process that serves: what was built until now stays, and what is made later is hardly ever a cycle.
+    # Neither is worth looking through again and again. Garbage goes first, since what is frozen is never collected.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(max(GC_ALLOCATIONS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
     watching = asyncio.create_task(crowd.watch())

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from events.control import CodesRevoked
 from events.devices import Device
-from events.scans import LOG_ROW, Kind, Scan
+from events.scans import LOG_ROW, Kind, Refusal, Scan
 from ingest import judge
 from ingest.columns import ScanColumns
 from ingest.judge import Judged
 from ingest.judge_together import TOGETHER_SCANS_MIN
-from keys.codes import PERSON_HEAD_CHARS
+from keys.codes import PERSON_HEAD_CHARS, CodeOpener, PersonCode
 from keys.secrets import rotated
 from tests.ingest.scene import (
     AN,
@@ -158,6 +158,34 @@ def test_codes_cut_at_the_wrong_place_are_not_read_across() -> None:
     """Two texts that are codes only when joined: 79 characters and 81."""
     scans = [Scan(1, NOW, Kind.IN, code=CODE[:79]), Scan(2, NOW, Kind.IN, code=CODE[79] + OTHER[:80])]
     assert judged_with(Scene(), scans, DOOR, 1).accepted == 0
+
+
+@pytest.mark.parametrize(("ours", "other"), [("-", "+"), ("_", "/")])
+def test_another_spelling_of_base64_is_no_code(ours: str, other: str) -> None:
+    codes = (person_code(nonce=bytes([number]) * 12)[:PERSON_HEAD_CHARS] for number in range(256))
+    holding = [code for code in codes if ours in code][:TOGETHER_SCANS_MIN]
+    good = [Scan(seq, NOW, Kind.IN, code) for seq, code in enumerate(holding, 1)]
+    respelt = [Scan(seq, NOW, Kind.IN, code.replace(ours, other)) for seq, code in enumerate(holding, 1)]
+    assert Scene().judge(good).accepted == len(holding) == TOGETHER_SCANS_MIN
+    for batch in (respelt, ScanColumns.of(respelt)):
+        assert batch is not None
+        assert Scene().judge(batch).refusals == {Refusal.BAD_CODE: TOGETHER_SCANS_MIN}
+
+
+def test_one_foreign_text_leaves_the_others_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_person = list[str](), CodeOpener.open_person
+
+    def noted(opener: CodeOpener, text: str) -> PersonCode | Refusal:
+        opened.append(text)
+        return open_person(opener, text)
+
+    monkeypatch.setattr(CodeOpener, "open_person", noted)
+    foreign = "https://example.com/menu?table=7".ljust(PERSON_HEAD_CHARS, "%")
+    scans = [Scan(seq, NOW, Kind.IN, code=CODE[:PERSON_HEAD_CHARS]) for seq in range(1, 2 + TOGETHER_SCANS_MIN)]
+    scans[5] = Scan(6, NOW, Kind.IN, code=foreign)
+    judged = Scene().judge(scans)
+    assert (judged.accepted, judged.refusals) == (TOGETHER_SCANS_MIN, {Refusal.BAD_CODE: 1})
+    assert opened == [foreign]
 
 
 def test_codes_of_several_generations_in_one_batch() -> None:

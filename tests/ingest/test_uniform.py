@@ -184,9 +184,14 @@ MSGPACK_PARTS = [
 PLACES = pytest.mark.parametrize("place", [0, 1, COUNT // 2, COUNT])
 
 
+def unaltered(parts: list[tuple[T, list[T]]]) -> list[T]:
+    """The parts of the good scan."""
+    return [part for part, _ in parts]
+
+
 def nearly(parts: list[tuple[T, list[T]]]) -> Iterator[list[T]]:
     """A scan's parts, with each part in its turn as each of what is nearly it."""
-    good = [part for part, _ in parts]
+    good = unaltered(parts)
     for index, (_, others) in enumerate(parts):
         for other in others:
             yield [*good[:index], other, *good[index + 1 :]]
@@ -195,21 +200,33 @@ def nearly(parts: list[tuple[T, list[T]]]) -> Iterator[list[T]]:
 @PLACES
 def test_nearly_a_json_scan(place: int) -> None:
     before, after = (b"".join(scan + b"," for scan in scans) for scans in (JSON_SCANS[:place], JSON_SCANS[place:]))
-    for parts in nearly(JSON_PARTS):
+
+    def is_read(parts: list[str]) -> bool:
         body = b'{"scans":[' + before + "".join(parts).encode() + after
-        holds(uniform_json, codec.scan_batch_from_json, body.removesuffix(b",") + b"]}")
+        return holds(uniform_json, codec.scan_batch_from_json, body.removesuffix(b",") + b"]}")
+
+    assert is_read(unaltered(JSON_PARTS))
+    for parts in nearly(JSON_PARTS):
+        is_read(parts)
 
 
 @PLACES
 def test_nearly_a_msgpack_scan(place: int) -> None:
     before, after = b"".join(MSGPACK_SCANS[:place]), b"".join(MSGPACK_SCANS[place:])
-    for parts in nearly(MSGPACK_PARTS):
+
+    def is_read(parts: list[bytes]) -> bool:
         body = b"\x81\xa5scans" + packed(0xDC, COUNT + 1, 2) + before + b"".join(parts) + after
-        holds(uniform_msgpack, codec.scan_batch_from_msgpack, body)
+        return holds(uniform_msgpack, codec.scan_batch_from_msgpack, body)
+
+    assert is_read(unaltered(MSGPACK_PARTS))
+    for parts in nearly(MSGPACK_PARTS):
+        is_read(parts)
 
 
 def test_nearly_a_batch() -> None:
     scans, texts = b"".join(MSGPACK_SCANS), b",".join(JSON_SCANS)
+    assert holds(uniform_msgpack, codec.scan_batch_from_msgpack, b"\x81\xa5scans" + packed(0xDC, COUNT, 2) + scans)
+    assert holds(uniform_json, codec.scan_batch_from_json, b'{"scans":[' + texts + b"]}")
     for begin in (packed(0xDC, COUNT - 1, 2), packed(0xDC, COUNT + 1, 2), packed(0xDD, COUNT, 4), b"\x9f"):
         assert not holds(uniform_msgpack, codec.scan_batch_from_msgpack, b"\x81\xa5scans" + begin + scans)
     for begin in (b"\x82\xa5scans", b"\x81\xa5scanS", b"\x91\xa5scans"):

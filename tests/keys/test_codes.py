@@ -8,9 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events.scans import Refusal, Scan
 from keys.codes import (
+    PERSON_HEAD_CHARS,
     PLACE_CODES_CACHED_MAX,
     BadCode,
     CodeHead,
@@ -19,6 +21,7 @@ from keys.codes import (
     PlaceCode,
     issue_person_code,
     issue_place_code,
+    person_heads,
     verify_code,
 )
 from keys.secrets import ServerSecrets
@@ -372,6 +375,67 @@ def test_no_text_makes_the_opener_raise(code: str) -> None:
         assert isinstance(OPENER.open_person(candidate), Refusal)
         assert isinstance(OPENER.open_place(candidate), Refusal)
         assert verify_error(candidate) is Refusal.BAD_CODE
+
+
+GOOD_HEADS = [
+    person(secrets, subject, vehicle=vehicle, nonce=bytes([number]) * 12)[:PERSON_HEAD_CHARS]
+    for number, (secrets, subject, vehicle) in enumerate(
+        [
+            (SECRETS, SUBJECT, False),
+            (SECRETS, OTHER_SUBJECT, True),
+            (ROTATED, SUBJECT, False),
+            (STRANGER, SUBJECT, False),
+        ]
+    )
+]
+FOREIGN = "https://example.com/menu?table=7&lang=vi".ljust(PERSON_HEAD_CHARS, "%")
+SPOILT = st.builds(
+    lambda code, index, character: code[:index] + character + code[index + 1 :],
+    st.sampled_from(GOOD_HEADS),
+    st.integers(0, PERSON_HEAD_CHARS - 1),
+    st.characters(max_codepoint=0x7F) | st.sampled_from("+/=-_"),
+)
+ANY_HEAD = st.text(st.characters(max_codepoint=0x7F), min_size=PERSON_HEAD_CHARS, max_size=PERSON_HEAD_CHARS)
+
+
+def opened_together(opener: CodeOpener, texts: list[str]) -> list[PersonCode | None] | None:
+    """What `open_people` says of each text; who is a vehicle it does not say."""
+    heads = person_heads(texts)
+    assert heads is not None
+    opened = opener.open_people(heads)
+    if opened is None:
+        return None
+    return [
+        PersonCode(subject.tobytes(), False, int(issued), int(expires), code.tobytes()) if good else None
+        for good, subject, issued, expires, code in zip(
+            opened.good, opened.subjects, opened.issued, opened.expires, opened.codes, strict=True
+        )
+    ]
+
+
+def opened_alone(opener: CodeOpener, texts: list[str]) -> list[PersonCode | None]:
+    one_by_one = [opener.open_person(code) for code in texts]
+    return [replace(code, vehicle=False) if isinstance(code, PersonCode) else None for code in one_by_one]
+
+
+@given(
+    st.lists(st.sampled_from(GOOD_HEADS) | st.just(FOREIGN) | SPOILT | ANY_HEAD, min_size=1, max_size=12),
+    st.sampled_from([OPENER, CodeOpener(ROTATED)]),
+)
+@settings(deadline=None, max_examples=300)
+def test_opened_together_is_opened_alone(texts: list[str], opener: CodeOpener) -> None:
+    together = opened_together(opener, texts)
+    assert opened_alone(opener, texts) == (together if together is not None else [None] * len(texts))
+
+
+@pytest.mark.parametrize("character", ["+", "/", "=", "%", ".", " ", "\n", "\0", "\x7f"])
+@pytest.mark.parametrize("index", [4, 40, PERSON_HEAD_CHARS - 1])
+def test_what_no_code_holds_spoils_its_own_code_alone(character: str, index: int) -> None:
+    good = GOOD_HEADS[0]
+    spoilt = good[:index] + character + good[index + 1 :]
+    for texts in ([spoilt, good, good], [good, spoilt, good], [good, FOREIGN, spoilt]):
+        assert opened_together(OPENER, texts) == opened_alone(OPENER, texts)
+    assert opened_together(OPENER, [spoilt, FOREIGN]) is None
 
 
 def test_a_refusal_never_quotes_the_code() -> None:

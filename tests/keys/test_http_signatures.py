@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from keys import http_signatures
 from keys.http_signatures import (
     COMPONENTS_MAX,
     CONTENT_DIGEST_CHARS_MAX,
     FIELD_VALUE_CHARS_MAX,
+    FORM_CHARS_CACHED_MAX,
     SIGNATURE_HEADER_CHARS_MAX,
     SIGNATURE_INPUT_CHARS_MAX,
     MalformedSignature,
@@ -276,6 +278,18 @@ def test_a_bad_created_is_refused_in_a_form_that_was_read_before(created: str) -
     for _ in range(2):
         with pytest.raises(MalformedSignature):
             parse_signature_input(f'sig=("@method");created={created};keyid="k"')
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(0, 1), (1, 0)])
+def test_a_long_form_is_read_but_not_kept(beyond: int, kept: int) -> None:
+    keyid = "k" * (FORM_CHARS_CACHED_MAX + beyond - len(MINIMAL) + 1)
+    value = MINIMAL.replace('"k"', f'"{keyid}"')
+    assert len(value) == FORM_CHARS_CACHED_MAX + beyond
+    http_signatures._form.cache_clear()
+    for _ in range(2):
+        sig = parse_signature_input(f" {value} ")
+        assert (sig.keyid, sig.created, sig.params_text) == (keyid, 1, value.removeprefix("sig="))
+    assert http_signatures._form.cache_info().currsize == kept
 
 
 def test_what_is_left_off_is_none() -> None:
