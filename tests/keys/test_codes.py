@@ -433,7 +433,7 @@ def test_opened_together_is_opened_alone(texts: list[str], opener: CodeOpener) -
 def test_what_no_code_holds_spoils_its_own_code_alone(character: str, index: int) -> None:
     good = GOOD_HEADS[0]
     spoilt = good[:index] + character + good[index + 1 :]
-    for texts in ([spoilt, good, good], [good, spoilt, good], [good, FOREIGN, spoilt]):
+    for texts in ([spoilt, good, good], [good, good, spoilt], [good, FOREIGN, spoilt]):
         assert opened_together(OPENER, texts) == opened_alone(OPENER, texts)
     assert opened_together(OPENER, [spoilt, FOREIGN]) is None
 
