@@ -57,13 +57,12 @@ class Publisher:
         """
         count = len(clients)
         script = resources.files("storage").joinpath("publish.lua").read_text(encoding="utf-8")
-        self._lanes: Final = [
-            _Lane(
-                client, partition, script, bytes_max=bytes_max // count, waiting_max=WAITING_BYTES_MAX // count,
-                replicas=replicas,
-            )
-            for client, partition in zip(clients, partitions_of(count), strict=True)
-        ]  # fmt: skip
+
+        def lane(client: "redis.asyncio.Redis", partition: Partition) -> _Lane:
+            shares = {"bytes_max": bytes_max // count, "waiting_max": WAITING_BYTES_MAX // count}
+            return _Lane(client, partition, script, replicas=replicas, **shares)
+
+        self._lanes: Final = [lane(*each) for each in zip(clients, partitions_of(count), strict=True)]
 
     async def publish(self, entry: bytes, *, device: int, runs: list[Run], replay_key: bytes) -> Published:
         """Return when the entry is on disk. Raises `StreamDown` or `StreamFull`; then nothing was promised.
