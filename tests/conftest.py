@@ -32,7 +32,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no worker is left with one at the end."""
+    """The longest first, so that no worker is left with one at the end; pytest is told to leave that order."""
     items.sort(key=lambda item: not any(folder in item.nodeid for folder in LONG))
 
 
