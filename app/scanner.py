@@ -27,7 +27,7 @@ from app.scan_hole import ScanHole
 from app.scan_queue import ScanQueue
 from events import codec
 from events.problems import PROBLEM_TYPE_BASE, Problem
-from events.scans import SEQUENCE_PATH, DeviceSequence, Receipt, Scan, ScanBatch
+from events.scans import SCANS_PATH, SEQUENCE_PATH, DeviceSequence, Receipt, Scan, ScanBatch
 from keys.http_signatures import sign_question, sign_request
 
 if sys.version_info >= (3, 14):
@@ -35,7 +35,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/json"
 COMPRESSED_BYTES_MIN: Final = 1_000
 """A larger body is sent compressed with zstd."""

@@ -113,6 +113,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: list[Verdict]
 
 
+SCANS_PATH: Final = "/v1/scans"
+"""Where a device posts its batches."""
 SEQUENCE_PATH: Final = "/v1/sequence"
 """Where a device asks for its own count."""
 

@@ -138,6 +138,7 @@ class Sink:
         self._on_step: Final = on_step
         self._on_range: Final = on_range
         self._partition: Final = stream.partition
+        self._mine: Final[dict[str, str | int]] = {"partition": self._partition.number, "of": self._partition.of}
         self._claimed_until = 0.0
         self._nudged = "$"
         self._log_ends: int | None = None
@@ -239,8 +240,10 @@ class Sink:
     def _log_end(self) -> int:
         """The latest `received` (ms) in the log: Redis may have lost its own account, or its clock be another's."""
         if self._log_ends is None:
-            mine = {"partition": self._partition.number, "of": self._partition.of, "days": self._limits.clock_days}
-            answer = self._store.rows(_LATEST) if mine["of"] == 1 else self._store.rows(_LATEST_OF_PARTITION, mine)
+            if self._partition.of == 1:
+                answer = self._store.rows(_LATEST)
+            else:
+                answer = self._store.rows(_LATEST_OF_PARTITION, self._mine | {"days": self._limits.clock_days})
             self._log_ends = int(answer[0][0])
         return self._log_ends
 
@@ -309,7 +312,7 @@ class Sink:
         if table == "poison":
             whose, mine = _OF_POISON, span | {"entries": poison_name(frozen.partition, "")}
         else:
-            whose, mine = _OF_DEVICES, span | {"partition": self._partition.number, "of": self._partition.of}
+            whose, mine = _OF_DEVICES, span | self._mine
         found = self._store.rows(_PRESENT.format(of_partition=whose), mine)
         return {int(received): int(rows) for received, rows in found}
 

@@ -13,8 +13,8 @@ import msgspec
 from events import problems
 from events.access import Role
 from events.problems import CATALOGUE, PROBLEM_MEDIA_TYPE, Kind, Problem
+from events.scans import SCANS_PATH, Receipt, Refusal, Scan, ScanBatch
 from events.scans import Kind as ScanKind
-from events.scans import Receipt, Refusal, Scan, ScanBatch
 from tracing.access import roles_with
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN
 from tracing.decoding import PURPOSE_HEADER
@@ -95,7 +95,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 def openapi_document(endpoints: Sequence[Endpoint]) -> Json:
     """The document, ready for JSON."""
     schemas = _Schemas([*(endpoint.operation for endpoint in endpoints), SCANS])
-    paths: Json = {"/v1/scans": {"post": _scans(schemas)}}
+    paths: Json = {SCANS_PATH: {"post": _scans(schemas)}}
     for endpoint in endpoints:
         path = _PATH_PARAMETER.sub(r"{\1}", endpoint.path)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)

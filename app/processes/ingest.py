@@ -30,6 +30,7 @@ from app.settings import Settings
 from app.stream_client import async_stream_clients, probe_clients, stream_client
 from app.trail import EdgeTrail
 from events.control import Recorded
+from events.scans import SCANS_PATH
 from ingest.limits import EdgeLimits
 from ingest.places import PlaceView
 from ingest.receive import EdgeResult, ScanEdge
@@ -41,7 +42,6 @@ from storage.publish import Publisher
 from tracing.faults import answer_fault
 
 PROCESS: Final = "ingest"
-SCANS_PATH: Final = "/v1/scans"
 
 
 class EdgeMount:

@@ -17,10 +17,9 @@ from app.simulate.wire import Wire
 from app.simulate.world import World
 from events import codec
 from events.problems import KEY_UNKNOWN, PROBLEM_TYPE_BASE, Problem
-from events.scans import Receipt, Refusal
+from events.scans import SCANS_PATH, Receipt, Refusal
 from keys.http_signatures import sign_request
 
-SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/msgpack"
 CONNECTIONS: Final = 16
 ATTEMPTS_MAX: Final = 30

@@ -17,7 +17,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from events.scans import KIND_NUMBER
+from events.scans import KIND_NUMBER, SCANS_PATH
 from keys.enrolment import FIRST_KEY
 from keys.http_signatures import sign_request
 from loadtests.bench.codes import CODE_CHARS
@@ -34,7 +34,6 @@ Mask = NDArray[np.bool_]
 Column = tuple[Bytes, Mask]
 """Some bytes of every scan: (scans, width), and which of them are wanted."""
 
-SCANS_PATH: Final = "/v1/scans"
 ZSTD_LEVEL: Final = 3
 """The library's own default, which a gateway would leave."""
 GENERATORS: Final = 2

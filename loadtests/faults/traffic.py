@@ -16,7 +16,7 @@ from events.control import ControlEvent, PlaceRegistered
 from events.devices import Device
 from events.places import Place
 from events.problems import KEY_UNKNOWN, Problem
-from events.scans import Kind, Receipt, Refusal, Scan, ScanBatch
+from events.scans import SCANS_PATH, Kind, Receipt, Refusal, Scan, ScanBatch
 from keys.codes import CODE_NONCE_BYTES, issue_person_code
 from keys.enrolment import FIRST_KEY, enrolled
 from keys.http_signatures import sign_request
@@ -38,7 +38,6 @@ REST_SECONDS: Final = 0.02
 HOUR_MS: Final = 3_600_000
 TAKEN: Final = frozenset({200, 202})
 BUSY: Final = frozenset({429, 503})
-SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/msgpack"
 
 

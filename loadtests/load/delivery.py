@@ -13,13 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from events import codec, problems
 from events.problems import Problem
-from events.scans import Receipt, Refusal, Scan, ScanBatch
+from events.scans import SCANS_PATH, Receipt, Refusal, Scan, ScanBatch
 from keys.enrolment import FIRST_KEY
 from keys.http_signatures import sign_request
 from loadtests.load.ledger import NOBODY, Answered, Attested, Ledger, Offered, Sent, Untaken
 from loadtests.load.reconcile import ACCEPTED, DUPLICATE
 
-SCANS_PATH: Final = "/v1/scans"
 CONTENT_TYPE: Final = "application/msgpack"
 NO_ANSWER: Final = 0
 TAKEN: Final = frozenset({200, 202})

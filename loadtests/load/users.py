@@ -15,10 +15,10 @@ from locust import FastHttpUser, between, task
 from locust.exception import StopUser
 
 from app.clock import now_ms
-from events.scans import How, Kind, Scan
+from events.scans import SCANS_PATH, How, Kind, Scan
 from loadtests.load.api import HOUR_MS, PURPOSE_HEADER, OperatorApi
 from loadtests.load.cast import SPOTS, Bearer, Cast, Spot, load_cast, place_ids, strangers
-from loadtests.load.delivery import NO_ANSWER, SCANS_PATH, Answer, Fate, LoadDevice, SignedRequest, deliver, fate_of
+from loadtests.load.delivery import NO_ANSWER, Answer, Fate, LoadDevice, SignedRequest, deliver, fate_of
 from loadtests.load.ledger import NOBODY, Attested, Ledger
 from loadtests.load.options import Options
 from loadtests.load.shapes import Shape

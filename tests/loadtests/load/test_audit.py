@@ -16,14 +16,13 @@ from app.ports import free_port, on_free_ports
 from app.settings import Settings
 from app.supervisor import Embedded
 from events.places import Category
-from events.scans import How, Kind, Scan
+from events.scans import SCANS_PATH, How, Kind, Scan
 from loadtests.load import audit
 from loadtests.load.api import ApiFailed, OperatorApi
 from loadtests.load.audit import UNTOLD, WRONG, Audit
 from loadtests.load.cast import Cast, load_cast
 from loadtests.load.delivery import (
     NO_ANSWER,
-    SCANS_PATH,
     SIGN_ANEW_SECONDS,
     Answer,
     Delivered,
