@@ -17,10 +17,10 @@ from events.problems import Problem, ProblemError
 from tracing.answer import Answer
 from tracing.decoding import PURPOSE_HEADER
 from tracing.proof import Proof
-from tracing.routes_cases import CaseRequest
-from tracing.routes_gaps import DeviceGaps, GapsPage
-from tracing.routes_subjects import StaysPage
-from tracing.routes_traces import TraceRequest
+from tracing.routes.cases import CaseRequest
+from tracing.routes.gaps import DeviceGaps, GapsPage
+from tracing.routes.subjects import StaysPage
+from tracing.routes.traces import TraceRequest
 from tracing.stays import Stay
 
 ANSWER_SECONDS_MAX: Final = 300.0

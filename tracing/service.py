@@ -14,24 +14,24 @@ from litestar.types import Guard, Message, Scope
 
 from events import problems
 from events.problems import ProblemError
-from tracing import (
-    routes_audit,
-    routes_cases,
-    routes_device_log,
-    routes_devices,
-    routes_gaps,
-    routes_health,
-    routes_places,
-    routes_proofs,
-    routes_sequence,
-    routes_subjects,
-    routes_traces,
-)
 from tracing.access import authenticated, require
 from tracing.faults import answer_fault
 from tracing.operation import OPERATION, Operation
 from tracing.parts import Parts
-from tracing.routes_documents import document_routes
+from tracing.routes import (
+    audit,
+    cases,
+    device_log,
+    devices,
+    gaps,
+    health,
+    places,
+    proofs,
+    sequence,
+    subjects,
+    traces,
+)
+from tracing.routes.documents import document_routes
 
 REQUEST_THREADS_MAX: Final = 16
 """How many requests are worked on at once; more wait for their turn."""
@@ -52,30 +52,17 @@ SECURITY_HEADERS: Final[Sequence[tuple[bytes, bytes]]] = (
 """On every answer. Nothing external may load; the documentation page's own style is the one thing that is inline."""
 
 ROUTES: Final[Sequence[HTTPRouteHandler]] = (
-    routes_cases.confirm_case,
-    routes_cases.list_cases,
-    routes_cases.read_case,
-    routes_traces.ask_trace,
-    routes_traces.list_traces,
-    routes_traces.read_trace,
-    routes_subjects.list_stays,
-    routes_proofs.prove_scan,
-    routes_places.list_places,
-    routes_places.read_place,
-    routes_places.register_place,
-    routes_devices.list_devices,
-    routes_devices.read_device,
-    routes_devices.enrol_device,
-    routes_devices.rotate_key,
-    routes_devices.revoke_key,
-    routes_device_log.read_device_log,
-    routes_gaps.list_gaps,
-    routes_gaps.read_gaps,
-    routes_sequence.read_sequence,
-    routes_audit.list_audit,
-    routes_health.alive,
-    routes_health.ready,
-    routes_health.counters,
+    *cases.ROUTES,
+    *traces.ROUTES,
+    *subjects.ROUTES,
+    *proofs.ROUTES,
+    *places.ROUTES,
+    *devices.ROUTES,
+    *device_log.ROUTES,
+    *gaps.ROUTES,
+    *sequence.ROUTES,
+    *audit.ROUTES,
+    *health.ROUTES,
 )
 
 

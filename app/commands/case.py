@@ -8,7 +8,7 @@ from app.clock import shown
 from app.commands.options import PURPOSE, TIME
 from app.key_file import load
 from app.settings import Settings
-from tracing.routes_cases import CaseRequest
+from tracing.routes.cases import CaseRequest
 
 
 @click.group()

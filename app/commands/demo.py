@@ -39,8 +39,8 @@ from events.problems import BEHIND, PROBLEM_TYPE_BASE, ProblemError
 from tracing.answer import Answer
 from tracing.proof import ProofVerdict
 from tracing.question import Index
-from tracing.routes_cases import CaseRequest
-from tracing.routes_traces import TraceRequest
+from tracing.routes.cases import CaseRequest
+from tracing.routes.traces import TraceRequest
 
 PURPOSE: Final = "demonstration: tracing a simulated case"
 PIPE_COLUMNS: Final = 110

@@ -10,7 +10,7 @@ from app.clock import shown
 from app.settings import Settings
 from app.terminal import add_row, counted, show
 from events import codec
-from tracing.routes_gaps import Conflict, DeviceGaps
+from tracing.routes.gaps import Conflict, DeviceGaps
 
 SHOWN_MAX: Final = 1_000
 """Devices, or runs and conflicts of one device, that are printed; --json prints them all."""

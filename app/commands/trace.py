@@ -17,7 +17,7 @@ from app.terminal import add_row, counted, show
 from events import codec
 from tracing.answer import Answer
 from tracing.question import DEPTH_MAX, MIN_SECONDS_DEFAULT, Index, Rule
-from tracing.routes_traces import TraceRequest
+from tracing.routes.traces import TraceRequest
 
 CSV_COLUMNS: Final = (
     *("trace", "fingerprint", "as_of_ms", "rule", "min_seconds", "lag_seconds"),

@@ -8,7 +8,7 @@ from app.settings import PREFIX, Settings
 from events.problems import CATALOGUE
 from events.readiness import PROBLEMS, CheckName
 from tests.deploy import compose
-from tracing.routes_health import Ready
+from tracing.routes.health import Ready
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

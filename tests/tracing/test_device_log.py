@@ -14,7 +14,7 @@ from tests.tracing.desk import AN, BINH, PURPOSE, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
 from tracing import device_log
 from tracing.device_log import SEQ_DELIVERIES_MAX
-from tracing.routes_device_log import DELIVERIES_DEFAULT, DELIVERIES_MAX
+from tracing.routes.device_log import DELIVERIES_DEFAULT, DELIVERIES_MAX
 
 PATH = "/v1/devices/door/scans"
 DOOR = 1

@@ -1,6 +1,6 @@
 import pytest
 
-from tracing.routes_places import folded
+from tracing.routes.places import folded
 
 
 @pytest.mark.parametrize(

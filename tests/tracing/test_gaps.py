@@ -33,7 +33,7 @@ from tracing.gaps import (
     Tallies,
     TallyOf,
 )
-from tracing.routes_gaps import RUNS_MAX
+from tracing.routes.gaps import RUNS_MAX
 from tracing.times import datetime_of
 
 EVER = 4_000_000_000_000

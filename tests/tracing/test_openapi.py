@@ -13,7 +13,7 @@ from events.scans import ScanBatch
 from tracing.openapi import SCANS, openapi_document
 from tracing.openapi_page import documentation_page
 from tracing.operation import OPERATION, Operation
-from tracing.routes_documents import document_routes, endpoints_of
+from tracing.routes.documents import document_routes, endpoints_of
 from tracing.service import ROUTES
 
 ALL_ROUTES: list[HTTPRouteHandler] = [*ROUTES, *document_routes(ROUTES)]

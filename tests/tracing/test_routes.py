@@ -19,7 +19,7 @@ from storage.errors import StreamDown
 from tests.tracing.desk import AN, BINH, HOUR, PURPOSE, Desk, now_ms, visit
 from tracing.cursor import PAGE_ITEMS_MAX
 from tracing.registrar import Registrar
-from tracing.routes_cases import DAY_MS
+from tracing.routes.cases import DAY_MS
 from tracing.service import REQUEST_BODY_BYTES_MAX
 
 in_process = pytest.mark.parametrize("store", ["chdb"], indirect=True)

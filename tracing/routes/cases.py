@@ -191,3 +191,6 @@ def _summary(case: Case) -> CaseSummary:
         infectious_from=case.infectious_from,
         infectious_to=case.infectious_to,
     )
+
+
+ROUTES: Final = (confirm_case, list_cases, read_case)

@@ -38,3 +38,6 @@ def list_audit(request: Asked, parts: Given) -> Response[bytes]:
     """A page of the audit log."""
     query = decode_query(request.query_params.multi_items(), AuditQuery)
     return reply(parts.audit.page(query.limit, query.cursor))
+
+
+ROUTES: Final = (list_audit,)

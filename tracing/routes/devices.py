@@ -20,7 +20,7 @@ from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, page_by_id
 from tracing.decoding import decode_body, decode_query
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
-from tracing.routes_places import NamePart, folded
+from tracing.routes.places import NamePart, folded
 
 OVERLAP_SECONDS_MAX: Final = 90 * 86_400
 REASON_CHARACTERS_MAX: Final = 500
@@ -315,3 +315,6 @@ def _key(key: DeviceKey) -> KeyDetail:
         valid_to=key.valid_to,
         revoked_from=key.revoked_from,
     )
+
+
+ROUTES: Final = (list_devices, read_device, enrol_device, rotate_key, revoke_key)

@@ -109,3 +109,6 @@ def _sequence(device: Device, query: SequenceQuery, parts: Parts) -> DeviceSeque
         missing=[SeqRun(first, last) for first, last in runs],
         next=more,
     )
+
+
+ROUTES: Final = (read_sequence,)

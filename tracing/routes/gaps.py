@@ -18,7 +18,7 @@ from tracing.gaps import Gap, RivalriesOf, Rivalry, Tally, TallyOf
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
 from tracing.registry import place_id
-from tracing.routes_devices import known_device
+from tracing.routes.devices import known_device
 from tracing.sequence import gaps_of, log_as_of, standing_of
 
 RUNS_MAX: Final = 10_000
@@ -246,3 +246,6 @@ def _conflict(rivalry: Rivalry, parts: Parts) -> Conflict:
             for one in rivalry.deliveries
         ],
     )
+
+
+ROUTES: Final = (list_gaps, read_gaps)

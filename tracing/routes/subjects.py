@@ -81,3 +81,6 @@ def list_stays(request: Asked, subject: FromPath[str], parts: Given) -> Response
     more = cursor_of(_Position(as_of, upto)) if upto < len(stays) else None
     parts.audit.write(now, request.auth, Action.STAYS_READ, subject, purpose)
     return reply(StaysPage(as_of=as_of, items=items, next=more))
+
+
+ROUTES: Final = (list_stays,)

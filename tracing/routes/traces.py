@@ -119,3 +119,6 @@ def read_trace(request: Asked, trace_id: FromPath[str], parts: Given) -> Respons
         raise ProblemError(problems.NOT_FOUND.problem("No saved trace has this id."))
     parts.audit.write(parts.clock(), request.auth, Action.TRACE_READ, trace_id, purpose)
     return Response(text, media_type="application/json")
+
+
+ROUTES: Final = (ask_trace, list_traces, read_trace)

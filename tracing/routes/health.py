@@ -96,3 +96,6 @@ def readiness(parts: Parts, checks: Sequence[Check]) -> Ready:
         lag_seconds=behind.seconds,
         log_age_seconds=max(parts.clock() - log.received, 0) / 1000,
     )
+
+
+ROUTES: Final = (alive, ready, counters)

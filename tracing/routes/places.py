@@ -176,3 +176,6 @@ def _depth_below(inner: str, outer: str, tree: PlaceTree) -> int:
     """How many levels `inner` lies below `outer`; 0 where it does not."""
     around = tree.ancestors(inner)
     return around.index(outer) + 1 if outer in around else 0
+
+
+ROUTES: Final = (list_places, read_place, register_place)

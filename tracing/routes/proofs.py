@@ -36,3 +36,6 @@ def prove_scan(request: Asked, device_id: FromPath[str], seq: FromPath[int], par
     proof = parts.prover.prove(device_id, seq, parts.clock())
     parts.audit.write(parts.clock(), request.auth, Action.PROOF_READ, f"{proof.device}/{proof.seq}", purpose)
     return reply(proof)
+
+
+ROUTES: Final = (prove_scan,)

@@ -15,7 +15,7 @@ from tracing.decoding import PURPOSE_HEADER, decode_query, purpose_text
 from tracing.device_log import SEQ_DELIVERIES_MAX, DeviceLog, deliveries
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, reply
-from tracing.routes_devices import known_device
+from tracing.routes.devices import known_device
 
 DELIVERIES_MAX: Final = 50_000
 DELIVERIES_DEFAULT: Final = 10_000
@@ -56,3 +56,6 @@ def read_device_log(request: Asked, device_id: FromPath[str], parts: Given) -> R
     page = deliveries(parts.store, parts.registry, device, query.after_seq, query.limit)
     parts.audit.write(parts.clock(), request.auth, Action.DEVICE_LOG_READ, device.id, purpose)
     return reply(page)
+
+
+ROUTES: Final = (read_device_log,)
