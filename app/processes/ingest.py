@@ -86,7 +86,6 @@ async def _serve(settings: Settings, life: Life) -> None:
             limits=EdgeLimits(
                 device_requests_per_second=settings.device_requests_per_second,
                 device_scans_per_second=settings.device_scans_per_second,
-                scan_age_seconds_max=settings.scan_age_seconds_max,
             ),
             on_result=on_result,
         )

@@ -20,8 +20,7 @@ from events.control import (
 )
 from events.devices import Device, DeviceKey
 from events.places import PLACE_DEPTH_MAX, Place
-from projections.place_history import PLACE_TREES_KEPT
-from tracing.registry import Registry
+from tracing.registry import PLACE_TREES_KEPT, Registry
 
 
 def registry(*events: tuple[int, ControlEvent]) -> Registry:
