@@ -12,10 +12,11 @@ COPY storage ./storage
 COPY ingest ./ingest
 COPY projections ./projections
 COPY tracing ./tracing
+COPY truyvet ./truyvet
 COPY app ./app
 COPY loadtests ./loadtests
 # Without the `embedded` extra: stream and store are servers of their own here.
-RUN /opt/truyvet/bin/pip install . \
+RUN /opt/truyvet/bin/pip install '.[export]' \
     && /opt/truyvet/bin/pip uninstall --yes pip \
     && python -m compileall -q /opt/truyvet/lib
 
@@ -24,7 +25,7 @@ LABEL org.opencontainers.image.title="Truyvet" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 truyvet \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /run/truyvet --shell /usr/sbin/nologin truyvet \
-    && install --directory --owner 10001 --group 10001 --mode 0700 /keys /run/truyvet
+    && install --directory --owner 10001 --group 10001 --mode 0700 /keys /people /run/truyvet
 COPY --from=build /opt/truyvet /opt/truyvet
 ENV PATH=/opt/truyvet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -34,7 +35,7 @@ ENV PATH=/opt/truyvet/bin:$PATH \
     TRUYVET_LOG_FORMAT=json
 USER 10001:10001
 WORKDIR /run/truyvet
-VOLUME /keys
+VOLUME /keys /people
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["truyvet"]
 CMD ["--help"]

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check load bench-ingest faults hostile fuzz clean
+.PHONY: help run test check load bench-ingest bench-trace faults hostile fuzz clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -29,6 +29,10 @@ load: $(VENV)/.installed ## Load a service with Locust, then audit that no scan 
 
 bench-ingest: $(VENV)/.installed ## Measure what this machine takes, beside its baselines: SECONDS= WORKERS= OUT= DIR=
 	@$(BIN)/python -m loadtests.bench --seconds $(or $(SECONDS),60) --workers $(or $(WORKERS),1) \
+		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
+
+bench-trace: $(VENV)/.installed ## Measure traces over ROWS= stays, held against the truth and beside PostgreSQL: OUT= DIR=
+	@$(BIN)/python -m loadtests.bench.trace --rows $(or $(ROWS),1000000) \
 		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
 
 faults: $(VENV)/.installed ## Kill and cut off every process under load, check after each round: SEED= ROUNDS= FROM= REPORT=

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import Explained
-from keys.secrets import SecretsError, ServerSecrets, new_secrets, rotated, secrets_from_bytes, secrets_to_bytes
+from keys.secrets import (
+    SecretsError,
+    ServerSecrets,
+    new_secrets,
+    rotated,
+    secrets_from_bytes,
+    secrets_to_bytes,
+    with_new_directory_key,
+    without_old_directory_keys,
+)
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -50,7 +59,10 @@ def load(path: Path) -> ServerSecrets:
 def load_or_create(path: Path, *, data_exists: bool, now_ms: int) -> ServerSecrets:
     """The secrets of the file, which is made where there is none and no data either. Raises `KeyFileError`."""
     if path.exists() or path.is_symlink():
-        return load(path)
+        known = load(path)
+        if known.directory_keys:
+            return known
+        return _replaced(path, lambda found: _with_directory(found, now_ms))
     if data_exists:
         raise KeyFileError(
             f"The key file {path} is missing, but there is data that needs it. Restore it from your backup: new keys"
@@ -70,12 +82,26 @@ def load_or_create(path: Path, *, data_exists: bool, now_ms: int) -> ServerSecre
 
 
 def rotate(path: Path, now_ms: int, random: Callable[[int], bytes] = secrets.token_bytes) -> ServerSecrets:
-    """Add a generation of keys to the file and return the new secrets. Raises `KeyFileError`."""
+    """Add a generation of keys, and a directory key, to the file; return the new secrets. Raises `KeyFileError`."""
+    return _replaced(path, lambda found: rotated(found, random, now_ms))
+
+
+def retire_directory_keys(path: Path) -> ServerSecrets:
+    """Take every directory key but the newest out of the file; return the new secrets. Raises `KeyFileError`."""
+    return _replaced(path, without_old_directory_keys)
+
+
+def _with_directory(found: ServerSecrets, now_ms: int) -> ServerSecrets:
+    return found if found.directory_keys else with_new_directory_key(found, secrets.token_bytes, now_ms)
+
+
+def _replaced(path: Path, change: Callable[[ServerSecrets], ServerSecrets]) -> ServerSecrets:
+    """Put changed secrets into the file's place and return them. Raises `KeyFileError`."""
     directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC) if path.parent.is_dir() else None
     try:
         if directory is not None:
-            fcntl.flock(directory, fcntl.LOCK_EX)  # two rotations at once must not lose a generation
-        fresh = rotated(load(path), random, now_ms)
+            fcntl.flock(directory, fcntl.LOCK_EX)  # two changes at once must not lose one
+        fresh = change(load(path))
         with _written(path, secrets_to_bytes(fresh)) as temporary:
             temporary.replace(path)
         _sync_directory(path.parent)

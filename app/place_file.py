@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from app.csv_output import plain_cell
 from app.field_words import fault_in_words
 from app.unseen import unseen_in
 from events.places import PLACE_DEPTH_MAX, Place, PlaceTree
+from tracing.exports.cells import plain_cell
 
 COLUMNS: Final = (
     "id",
@@ -27,6 +27,8 @@ COLUMNS: Final = (
     "latitude",
     "longitude",
     "capacity",
+    "opens",
+    "closes",
 )
 REQUIRED: Final = ("id", "name")
 ERRORS_MAX: Final = 50

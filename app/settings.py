@@ -11,13 +11,17 @@ import msgspec
 from msgspec import Meta
 
 from app.errors import Explained
-from ingest.limits import EdgeLimits
+from events.places import Category
+from ingest.limits import DAY_SECONDS, EdgeLimits
 from storage.addresses import Address, node_address
+from tracing.directory.rules import RevealRules
+from tracing.retention.terms import Terms
 
 PREFIX: Final = "TRUYVET_"
 REDIS_EMBEDDED: Final = "embedded"
 VALKEY_OTHER_BYTES_MAX: Final = 500_000_000
 """Memory of the embedded stream server for all that is not the stream: the registries, and which seqs were seen."""
+PERSON_KEYS_FILE: Final = Path("people", "keys.sqlite")
 MASK: Final = "••••"
 SECRET_FIELDS: Final = frozenset({"token"})
 URL_FIELDS: Final = frozenset({"redis_url", "clickhouse_url", "api_url", "ingest_url"})
@@ -81,12 +85,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     device_scans_per_second: Rate = EdgeLimits().device_scans_per_second
     """What one device may send to one ingest worker for long; beyond, it is told to wait (429)."""
 
+    retention_scan_days: Annotated[int, Meta(ge=0, le=3_650)] = 28
+    """Whole days for which a scan is kept after it happened; 0: for good."""
+    retention_trace_days: Annotated[int, Meta(ge=0, le=3_650)] = 28
+    """Whole days for which a saved trace is kept after its cases were closed, or after it was asked; 0: for good."""
+
     api_url: str = ""
     """Where commands ask for traces; empty: `trace_host` and `trace_port`."""
     ingest_url: str = ""
     """Where the reference scanner sends; empty: `ingest_host` and `ingest_port`."""
     token: str = ""
     """The bearer token of commands; empty: the local operator's, in `data_dir/run/token`."""
+
+    occupancy_people_min: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    """Who may look at nobody is not told of hours with fewer people at a place; of others, figures rounded to it."""
+    outbreak_cases_min: Annotated[int, Meta(ge=2, le=1_000)] = 3
+    """So many F0 at one place …"""
+    outbreak_window_hours: Annotated[int, Meta(ge=1, le=840)] = 72
+    """… within so many hours are announced as a cluster."""
+    outbreak_lookback_days: Annotated[int, Meta(ge=0, le=35)] = 12
+    """For clusters an F0 counts from so long before the infectious window, when they may have been infected."""
+    outbreak_leave_out: str = "checkpoint,quarantine_area"
+    """Categories of places, with commas, that are never announced as clusters; `none` for none."""
+
+    person_keys_file: str = ""
+    """The people's own keys, which open the directory of names; empty: `people/keys.sqlite` in `data_dir`."""
+    reveals_per_day: Annotated[int, Meta(ge=0, le=1_000_000)] = RevealRules().per_day
+    """So many names one person may see in a day (UTC)."""
+    four_eyes: bool = RevealRules().four_eyes
+    """Whether a second person must agree before somebody sees a name."""
+    reveal_wait_seconds: Seconds = RevealRules().wait_seconds
+    """How long a request to see names waits to be decided, and then to be opened."""
 
     project_poll_seconds: Seconds = 0.2
     """How long the projector waits before it asks for new rows again."""
@@ -113,6 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         settings._check_urls()
         settings._check_cluster()
         settings._check_stream()
+        settings._check_outbreak()
         return settings
 
     def environment(self) -> dict[str, str]:
@@ -132,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Variable → value for people to read, with secrets and passwords masked and empty defaults resolved."""
         resolved = {
             "key_file": str(self.keys_path),
+            "person_keys_file": str(self.person_keys_path),
             "clickhouse_url": self.store_url,
             "api_url": self.api,
             "ingest_url": self.ingest,
@@ -185,10 +216,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 " over; with 0 the latest ones may be."
             )
 
+    def _check_outbreak(self) -> None:
+        try:
+            _ = self.outbreak_leaves_out
+        except ValueError:
+            raise SettingsError(
+                f"{PREFIX}OUTBREAK_LEAVE_OUT={self.outbreak_leave_out} cannot be used: it is `none`, or categories of"
+                f" places with commas between, of {', '.join(Category)}."
+            ) from None
+
+    @property
+    def outbreak_leaves_out(self) -> frozenset[Category]:
+        """The categories of places that are never announced as clusters. Raises `ValueError`."""
+        names = [name.strip() for name in self.outbreak_leave_out.split(",")]
+        return frozenset() if names == ["none"] else frozenset(Category(name) for name in names)
+
     @property
     def cluster_nodes(self) -> list[Address]:
         """The further nodes of the stream's cluster. Raises `ValueError`."""
         return [node_address(text) for text in self.redis_cluster_nodes.split(",") if text.strip()]
+
+    @property
+    def terms(self) -> Terms:
+        """How long things are kept."""
+        return Terms(scan_days=self.retention_scan_days, trace_days=self.retention_trace_days)
+
+    @property
+    def scan_age_seconds_max(self) -> int:
+        """How long ago a scan may have happened that the edge takes: no longer than scans are kept."""
+        age_max = EdgeLimits().scan_age_seconds_max
+        return min(age_max, self.retention_scan_days * DAY_SECONDS) if self.retention_scan_days else age_max
 
     @property
     def stream_replicas(self) -> int:
@@ -209,6 +266,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def embedded_store(self) -> bool:
         """Whether the store is chDB, which one process alone may open."""
         return self.store_url.startswith("chdb://")
+
+    @property
+    def person_keys_path(self) -> Path:
+        """The file of the people's own keys."""
+        return Path(self.person_keys_file).expanduser() if self.person_keys_file else self.data_dir / PERSON_KEYS_FILE
+
+    @property
+    def reveal_rules(self) -> RevealRules:
+        """Who may see how many names, and when."""
+        return RevealRules(
+            per_day=self.reveals_per_day, four_eyes=self.four_eyes, wait_seconds=self.reveal_wait_seconds
+        )
 
     @property
     def keys_path(self) -> Path:

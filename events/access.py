@@ -1,4 +1,4 @@
-"""Who may use the service, and the record of who did."""
+"""Who may use the service."""
 
 import enum
 from typing import Annotated
@@ -27,15 +27,3 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sha256: Annotated[bytes, Meta(min_length=32, max_length=32)]
     expires: int
     revoked: bool = False
-
-
-class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody looked at a person or asked for a trace: who, when, why, what."""
-
-    at: int
-    actor: str
-    token: str
-    role: Role
-    action: str
-    object: str
-    purpose: str

@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from events.access import Token
-from events.cases import Case, Subject
+from events.cases import Case, CaseId, Subject
 from events.devices import Device, DeviceId, DeviceKey, Pseudonym
 from events.places import Place
+from events.scans import AtMs
 
 
 class PlaceRegistered(msgspec.Struct, frozen=True, tag="place.v1"):
@@ -49,6 +50,14 @@ class DeviceKeyRevoked(msgspec.Struct, frozen=True, tag="device-key-revoked.v1")
     reason: str = ""
 
 
+class DeviceKeyRestored(msgspec.Struct, frozen=True, tag="device-key-restored.v1"):
+    """Every revocation of the key that was recorded before this is lifted: it was never in wrong hands."""
+
+    device: DeviceId
+    key: int
+    reason: str = ""
+
+
 class CodeRevoked(msgspec.Struct, frozen=True, tag="code-revoked.v1"):
     """A personal code was lost or photographed. `code` is its id: its nonce, 24 hex digits."""
 
@@ -74,6 +83,25 @@ class CaseConfirmed(msgspec.Struct, frozen=True, tag="case.v1"):
     case: Case
 
 
+class CaseClosed(msgspec.Struct, frozen=True, tag="case-closed.v1"):
+    """Nobody works on the case any more since `closed_at` (ms): its saved traces go when their time is over."""
+
+    case: CaseId
+    closed_at: AtMs
+
+
+class CaseReopened(msgspec.Struct, frozen=True, tag="case-reopened.v1"):
+    """The case is worked on again: its saved traces stay."""
+
+    case: CaseId
+
+
+class RetentionAdvanced(msgspec.Struct, frozen=True, tag="retention.v1"):
+    """No scan that happened before `kept_from` (ms) counts any more; those are deleted. The latest moment counts."""
+
+    kept_from: AtMs
+
+
 class TokenIssued(msgspec.Struct, frozen=True, tag="token.v1"):
     """Somebody may use the service."""
 
@@ -92,10 +120,14 @@ ControlEvent = (
     | DeviceKeyAdded
     | DeviceKeyRetired
     | DeviceKeyRevoked
+    | DeviceKeyRestored
     | CodeRevoked
     | CodesRevoked
     | SubjectAdded
     | CaseConfirmed
+    | CaseClosed
+    | CaseReopened
+    | RetentionAdvanced
     | TokenIssued
     | TokenRevoked
 )

@@ -20,6 +20,8 @@ DWELL_SECONDS_MAX: Final = 12 * HOUR_SECONDS
 DWELL_SECONDS_DEFAULT: Final = 2 * HOUR_SECONDS
 PLACE_DEPTH_MAX: Final = 16
 
+DwellSeconds = Annotated[int, Meta(ge=DWELL_SECONDS_MIN, le=DWELL_SECONDS_MAX)]
+
 
 class Category(enum.StrEnum):
     """What kind of premises a place is; decides its default dwell."""
@@ -72,11 +74,25 @@ CATEGORY_DWELL_SECONDS: Final[Mapping[Category, int]] = MappingProxyType(
 )
 
 
+ClockTime = Annotated[
+    str, Meta(pattern=r"^(?:[01]\d|2[0-3]):[0-5]\d$(?!\n)", description="A time of the day in Vietnam, as 07:30")
+]
+LOCAL_OFFSET_MS: Final = 7 * HOUR_SECONDS * 1000
+"""Vietnam's clock is so far ahead of UTC, all year round."""
+
+
+def minutes_of(time: str) -> int:
+    """The minutes since midnight of a `ClockTime`."""
+    hours, _, minutes = time.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A place as the registry knows it.
 
     `number` is the registry's own, allotted once and never reused; rows carry it instead of the id.
-    `dwell_seconds` overrides the category's default. Latitude and longitude are WGS 84 degrees.
+    `dwell_seconds` overrides the category's default. Latitude and longitude are WGS 84 degrees. It is open every day
+    from `opens` to `closes`, over midnight where that is earlier; always where either is left out.
     """
 
     id: PlaceId
@@ -84,13 +100,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Name
     category: Category = Category.OTHER
     parent: PlaceId | None = None
-    dwell_seconds: Annotated[int, Meta(ge=DWELL_SECONDS_MIN, le=DWELL_SECONDS_MAX)] | None = None
+    dwell_seconds: DwellSeconds | None = None
     province: AreaCode | None = None
     district: AreaCode | None = None
     commune: AreaCode | None = None
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     capacity: Annotated[int, Meta(ge=0)] | None = None
+    opens: ClockTime | None = None
+    closes: ClockTime | None = None
 
     @property
     def dwell_ms(self) -> int:
@@ -122,6 +140,16 @@ class PlaceTree:
             chain.append(parent)
             parent = self.by_id[parent].parent
         return tuple(chain)
+
+    def with_dwell(self, dwell_seconds: Mapping[Category, int]) -> "PlaceTree":
+        """The same places, where those of the named categories have this dwell, also in place of one of their own."""
+        changed = PlaceTree(())
+        for known in self.by_id.values():
+            dwell = dwell_seconds.get(known.category)
+            place = known if dwell is None else msgspec.structs.replace(known, dwell_seconds=dwell)
+            changed.by_id[place.id] = changed.by_number[place.number] = place
+        changed._ancestors.update(self._ancestors)
+        return changed
 
     def ancestors(self, place_id: str) -> tuple[str, ...]:
         """The ids of the places around this one, nearest first, without itself."""

@@ -255,12 +255,174 @@ PURPOSE_MISSING = _kind(
     "A purpose must be stated",
     "Say why you look at these people (10 to 500 characters); it is kept in the audit log.",
 )
+AUDIT_DOWN = _kind(
+    "audit-unavailable",
+    503,
+    "The look cannot be recorded, so it is not answered",
+    "Ask again after Retry-After seconds; truyvet doctor says which part is down.",
+    5,
+)
+AUDIT_FULL = _kind(
+    "audit-full",
+    503,
+    "Too much of the audit log waits for the store, so no look is answered",
+    "Ask again after Retry-After seconds; where it stays, the administrator looks whether sink and store are well.",
+    30,
+)
+NOT_IN_TRACE = _kind(
+    "not-in-trace",
+    422,
+    "Somebody named is not in this trace",
+    "Name contacts or index subjects of the saved trace alone; the pointer says which is neither.",
+)
+REVEAL_LIMIT = _kind(
+    "reveal-limit",
+    429,
+    "You have seen as many names as you may in one day",
+    "Ask for fewer, or again after Retry-After seconds; the administrator sets TRUYVET_REVEALS_PER_DAY.",
+    60,
+)
+REVEALS_FULL = _kind(
+    "reveals-full",
+    503,
+    "As many requests for names wait as may",
+    "Have them decided (truyvet reveal list), then ask again.",
+    60,
+)
+FOUR_EYES_OWN = _kind(
+    "four-eyes-own",
+    403,
+    "Nobody decides their own request",
+    "Ask a colleague who may decide: truyvet reveal list shows them what waits.",
+)
+REVEAL_UNDECIDED = _kind(
+    "reveal-undecided",
+    409,
+    "Nobody has decided this request yet",
+    "Ask a colleague to approve it, then open it.",
+)
+REVEAL_OVER = _kind(
+    "reveal-over",
+    409,
+    "This request is decided or over",
+    "Make a new one: POST /v1/traces/{id}/reveal, or truyvet reveal ask.",
+)
+ERASURE_UNCONFIRMED = _kind(
+    "erasure-unconfirmed",
+    422,
+    "An erasure must be confirmed",
+    'It cannot be undone. Send "confirm": true.',
+)
+CHECKPOINT_FOREIGN = _kind(
+    "checkpoint-foreign",
+    422,
+    "This server did not sign the checkpoint",
+    "Give it as `truyvet audit head` printed it, and ask the service that it came from.",
+)
 # Questions
 QUESTION_INVALID = _kind(
     "question-invalid",
     422,
     "The question contradicts itself or passes a limit",
     "Correct the value at the pointer named; docs/api.md names every limit.",
+)
+IMPORT_UNREADABLE = _kind(
+    "import-unreadable",
+    422,
+    "The file cannot be read as the table that is expected",
+    "Compare its first line with the data dictionary and its length with the limit, then send it again.",
+)
+WINDOW_REVERSED = _kind(
+    "window-reversed",
+    422,
+    "The window ends before it begins, or is empty",
+    "Give a later `to`, or an earlier `from`; windows are half-open, [from, to).",
+)
+WINDOW_TOO_LONG = _kind(
+    "window-too-long",
+    422,
+    "The window is too long",
+    "Ask for a shorter window, or for several one after the other; the detail names the limit.",
+)
+AS_OF_IN_FUTURE = _kind(
+    "as-of-in-future",
+    422,
+    "as_of lies in the future",
+    "Leave as_of out for now; an answer as of a moment that has not come cannot be had.",
+)
+WINDOW_EXPIRED = _kind(
+    "window-expired",
+    422,
+    "Nothing of this window is kept any more",
+    "Ask for a later window; the detail and GET /v1/retention say from when on scans are kept.",
+)
+DEPTH_EXCEEDED = _kind(
+    "depth-exceeded",
+    422,
+    "The chain is asked for too deep",
+    "Ask with the greatest depth that the detail names, then ask about those who stand at its end.",
+)
+INDEX_WITHOUT_SCANS = _kind(
+    "index-without-scans",
+    422,
+    "Nobody who is asked about was scanned in the window",
+    "Widen the window towards the nearest scan that the detail names, or check the case's window.",
+)
+PRESET_UNKNOWN = _kind(
+    "preset-unknown",
+    422,
+    "There is no preset of this name",
+    "GET /v1/presets or truyvet trace presets lists them.",
+)
+GRID_TOO_LARGE = _kind(
+    "grid-too-large",
+    422,
+    "The grid has too many points",
+    "Give fewer values of min_seconds or lag_seconds; the detail names the limit.",
+)
+TRACE_TOO_LARGE = _kind(
+    "trace-too-large",
+    422,
+    "Too many people would have to be looked at",
+    "Narrow the window, the depth or the index; POST /v1/traces does it as a job where it may look at more.",
+)
+JOBS_FULL = _kind(
+    "jobs-full",
+    503,
+    "As many jobs wait as may",
+    "Ask again after Retry-After seconds, or cancel one: truyvet trace jobs lists them.",
+    30,
+)
+JOB_INTERRUPTED = _kind(
+    "job-interrupted",
+    503,
+    "The service ended while it worked on this",
+    "Ask again: POST /v1/traces. Nothing was saved.",
+)
+JOB_OVER = _kind(
+    "job-over",
+    409,
+    "The job is over and can no longer be cancelled",
+    "Read it: GET /v1/jobs/{id} says how it ended.",
+)
+EXPORT_FORMAT_UNKNOWN = _kind(
+    "export-format-unknown",
+    404,
+    "There is no export of this name",
+    "Ask for one of the formats that the detail names; docs/exports.md tells them apart.",
+)
+EXPORT_UNAVAILABLE = _kind(
+    "export-unavailable",
+    501,
+    "This server cannot write that format",
+    "Ask for another format, or have the extra that the detail names installed.",
+)
+EXPORTS_FULL = _kind(
+    "exports-full",
+    503,
+    "As many exports run as may",
+    "Ask again after Retry-After seconds.",
+    10,
 )
 SUBJECT_UNKNOWN = _kind(
     "subject-unknown",

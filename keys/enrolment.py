@@ -1,4 +1,4 @@
-"""The events of a device key's life: first key, rotation with an overlap, revocation from a time.
+"""The events of a device key's life: first key, rotation with an overlap, revocation from a time and its lifting.
 
 Builders alone: the caller appends what they return to the control stream, in order. Stopping after any of the
 events leaves a state that is safe: a rotation adds the new key before it ends the old ones.
@@ -7,7 +7,14 @@ events leaves a state that is safe: a rotation adds the new key before it ends t
 from collections.abc import Iterable
 from typing import Final
 
-from events.control import ControlEvent, DeviceEnrolled, DeviceKeyAdded, DeviceKeyRetired, DeviceKeyRevoked
+from events.control import (
+    ControlEvent,
+    DeviceEnrolled,
+    DeviceKeyAdded,
+    DeviceKeyRestored,
+    DeviceKeyRetired,
+    DeviceKeyRevoked,
+)
 from events.devices import Device, DeviceKey
 
 FIRST_KEY: Final = 1
@@ -74,6 +81,11 @@ def rotated(
 def revoked(key: DeviceKey, revoked_from: int, reason: str = "") -> list[ControlEvent]:
     """A key that cannot be trusted from `revoked_from` (ms, of the log's clock) on, in the past as a rule."""
     return [DeviceKeyRevoked(key.device, key.key, revoked_from, reason)]
+
+
+def restored(key: DeviceKey, reason: str = "") -> list[ControlEvent]:
+    """Every revocation of the key is lifted: it was never in wrong hands. Nothing where none is in force."""
+    return [DeviceKeyRestored(key.device, key.key, reason)] if key.revoked_from is not None else []
 
 
 def _key_added(device_id: str, number: int, public: bytes, now_ms: int) -> DeviceKeyAdded:

@@ -1,5 +1,6 @@
 """The keyring: devices, their keys, and what was revoked, folded from control events."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -9,6 +10,7 @@ from events.control import (
     CodesRevoked,
     DeviceEnrolled,
     DeviceKeyAdded,
+    DeviceKeyRestored,
     DeviceKeyRetired,
     DeviceKeyRevoked,
     Recorded,
@@ -20,10 +22,13 @@ NEVER_MS: Final = 2**62
 
 
 class Revocation(msgspec.Struct, frozen=True):
-    """A key cannot be trusted from `revoked_from` on, as the control stream took in at `recorded`. Both in ms."""
+    """A key cannot be trusted from `revoked_from` on, as the control stream took in at `recorded`. Both in ms.
+
+    Without `revoked_from`, every revocation before it is lifted.
+    """
 
     recorded: int
-    revoked_from: int
+    revoked_from: int | None
 
 
 class CodesRevocation(msgspec.Struct, frozen=True):
@@ -37,8 +42,8 @@ class Keyring:
     """A fold of the control stream, in memory, for one thread.
 
     Applying an event again changes nothing: a process may replay what it has seen. Of several revocations of one
-    key the earliest `revoked_from` known at the moment asked about counts, and nothing takes one back: an
-    innocent device gets a new key.
+    key the earliest `revoked_from` counts, among those known at the moment asked about and not lifted by then.
+    Nothing is forgotten: a moment between revocation and lifting goes on answering as it did.
     """
 
     def __init__(self) -> None:
@@ -65,6 +70,8 @@ class Keyring:
                 self._retire(device_id, number, valid_to)
             case DeviceKeyRevoked(device=device_id, key=number, revoked_from=revoked_from):
                 self._revoke(device_id, number, Revocation(recorded.at, revoked_from))
+            case DeviceKeyRestored(device=device_id, key=number):
+                self._revoke(device_id, number, Revocation(recorded.at, None))
             case CodeRevoked(code=code):
                 self._revoked_codes.setdefault(bytes.fromhex(code), recorded.at)
             case CodesRevoked(subject=subject, issued_before=issued_before):
@@ -97,12 +104,12 @@ class Keyring:
         self._mark_revoked(device_id, number)
 
     def _mark_revoked(self, device_id: str, number: int) -> None:
-        """Writes the earliest revocation into the key, whichever of the two came first."""
+        """Writes into the key from when on it is revoked now, whichever of the two came first."""
         key = self._keys.get(f"{device_id}.{number}")
         revocations = self._revocations.get((device_id, number))
         if key is not None and revocations:
-            earliest = min(revocation.revoked_from for revocation in revocations)
-            self._keys[key.keyid] = msgspec.structs.replace(key, revoked_from=earliest)
+            in_force = _revoked_from(revocations, NEVER_MS)
+            self._keys[key.keyid] = msgspec.structs.replace(key, revoked_from=in_force)
 
     def key(self, keyid: str) -> DeviceKey | None:
         """The key that a signature names, whether usable or not."""
@@ -156,21 +163,36 @@ class Keyring:
         """Whether a revocation of codes was ever recorded."""
         return bool(self._revoked_codes or self._revoked_subjects)
 
+    def revocations_of(self, device_id: str, number: int) -> tuple[Revocation, ...]:
+        """Every revocation of a key and every lifting, in the order in which they were recorded."""
+        return tuple(self._revocations.get((device_id, number), ()))
+
     def quarantined(self, device_number: int, key: int, received: int, as_of: int) -> bool:
         """Whether what the log received at `received` (ms) under this key is not to be trusted, as known at `as_of`."""
         device_id = self._id_by_number.get(device_number)
         if device_id is None:
             return False
-        return any(
-            revocation.recorded <= as_of and revocation.revoked_from <= received
-            for revocation in self._revocations.get((device_id, key), ())
-        )
+        revoked_from = _revoked_from(self._revocations.get((device_id, key), ()), as_of)
+        return revoked_from is not None and revoked_from <= received
 
     def revocations_as_of(self, as_of: int) -> dict[tuple[int, int], int]:
-        """(device number, key) → the earliest `revoked_from` (ms) that was recorded by `as_of`."""
-        earliest: dict[tuple[int, int], int] = {}
+        """(device number, key) → from when (ms) it is revoked, as recorded by `as_of` and not lifted by then."""
+        in_force: dict[tuple[int, int], int] = {}
         for (device_id, key), revocations in self._revocations.items():
-            known = [revocation.revoked_from for revocation in revocations if revocation.recorded <= as_of]
-            if known:
-                earliest.update(((number, key), min(known)) for number in self._numbers.get(device_id, ()))
-        return earliest
+            revoked_from = _revoked_from(revocations, as_of)
+            if revoked_from is not None:
+                in_force.update(((number, key), revoked_from) for number in self._numbers.get(device_id, ()))
+        return in_force
+
+
+def _revoked_from(revocations: Iterable[Revocation], as_of: int) -> int | None:
+    """From when (ms) a key is revoked, from what was recorded by `as_of`, in the order of the control stream."""
+    in_force: int | None = None
+    for revocation in revocations:
+        if revocation.recorded > as_of:
+            break
+        if revocation.revoked_from is None or in_force is None:
+            in_force = revocation.revoked_from
+        else:
+            in_force = min(in_force, revocation.revoked_from)
+    return in_force

@@ -24,9 +24,12 @@ LOOKUPS_MAX: Final = 2_000
 doubtful, all its scans are looked up."""
 
 _BEFORE: Final = (
-    "SELECT device, min(seq), max(seq) FROM log"
-    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64}) AND device IN {devices:Array(UInt32)}"
-    " GROUP BY device"
+    "SELECT device, min(low), max(high) FROM ("
+    " SELECT device, min(seq) AS low, max(seq) AS high FROM log"
+    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64}) AND device IN {devices:Array(UInt32)} GROUP BY device"
+    " UNION ALL SELECT device, min(first), max(upto) FROM retired"
+    " WHERE taken AND device IN {devices:Array(UInt32)} GROUP BY device"
+    ") GROUP BY device"
 )
 # The sink gives deliveries that may hold the same scan different times: what one device sent in one ms is distinct.
 _BATCHES: Final = (
@@ -122,7 +125,7 @@ class Deliveries:
             self._seen.popitem(last=False)
 
     def _look_up(self, devices: list[int], upto: int) -> None:
-        """Begin to remember devices, coarsely: one run from the lowest seq that the log has to the highest."""
+        """Begin to remember devices, coarsely: one run from the lowest seq that the log has or had to the highest."""
         if not devices:
             return
         for device in devices:

@@ -20,17 +20,28 @@ would cost as much as the insert itself."""
 _SPAN: Final = (
     "received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
 )
+_KEPT: Final = " WHERE at >= fromUnixTimestamp64Milli({kept_from:Int64})"
+"""Asked of first deliveries only: one that is kept no longer still makes the others repetitions."""
 _DOUBTFUL: Final = f"{_SPAN} AND device IN {{doubtful:Array(UInt32)}}"
 _SURE: Final = f"{_SPAN} AND device NOT IN {{doubtful:Array(UInt32)}}"
 
 
 def _first(fresh: str) -> str:
     """Of several deliveries of one (device, seq) the one received first counts: within the rows that are `fresh` the
-    lowest `received`, and against everything before the span the log is asked by its own key.
+    lowest `received`, and against everything before the span the log is asked by its own key. What was delivered first
+    may be gone, its time to be kept over: then its seq lies in a run of retired ones. A seq lies in one if the farthest
+    end of those that begin at or below it is not below it.
     """
     return f"""
 FROM (
-    SELECT * FROM log WHERE {fresh} ORDER BY received LIMIT 1 BY device, seq
+    SELECT fresh.* FROM (
+        SELECT * FROM log WHERE {fresh} ORDER BY received LIMIT 1 BY device, seq
+    ) AS fresh
+    ASOF LEFT JOIN (
+        SELECT device, first AS seq, max(upto) OVER (PARTITION BY device ORDER BY first) AS retired_upto FROM retired
+        WHERE taken AND device IN (SELECT device FROM log WHERE {fresh})
+    ) AS retirements USING (device, seq)
+    WHERE seq > retired_upto
 ) AS fresh
 LEFT ANTI JOIN (
     SELECT device, seq FROM log
@@ -53,22 +64,26 @@ class ReadModel(msgspec.Struct, frozen=True):
     table: str
     columns: Mapping[str, str]
 
-    def project(self, store: Store, table: str, span: Span) -> None:
-        """Fold the first deliveries of a span into `table`. Raises `StoreDown`."""
+    def project(self, store: Store, table: str, span: Span, *, kept_from: int = 0) -> None:
+        """Fold the first deliveries of a span into `table`, of what happened at `kept_from` (ms) or later.
+
+        Raises `StoreDown`.
+        """
         names, expressions = ", ".join(self.columns), ", ".join(self.columns.values())
-        bounds = {"after": span.after, "upto": span.upto}
+        bounds = {"after": span.after, "upto": span.upto, "kept_from": kept_from}
         for rows, values in _first_deliveries(span):
             store.command(
-                f"INSERT INTO {table} ({names}) SELECT {expressions} {rows}", bounds | values, PROJECT_SETTINGS
+                f"INSERT INTO {table} ({names}) SELECT {expressions} {rows}{_KEPT}", bounds | values, PROJECT_SETTINGS
             )
 
-    def digest(self, store: Store, table: str, *, upto: int) -> Digest:
-        """The digest of all rows received at or before `upto` (ms)."""
+    def digest(self, store: Store, table: str, *, upto: int, kept_from: int = 0) -> Digest:
+        """The digest of all rows of what happened at `kept_from` or later and was received by `upto` (ms)."""
         names = ", ".join(self.columns)
         rows = store.rows(
             f"SELECT count(), hex(groupBitXor(cityHash64({names}))), hex(sum(cityHash64({names})))"
-            f" FROM {table} FINAL WHERE received <= fromUnixTimestamp64Milli({{upto:Int64}})",
-            {"upto": upto},
+            f" FROM {table} FINAL WHERE received <= fromUnixTimestamp64Milli({{upto:Int64}})"
+            " AND at >= fromUnixTimestamp64Milli({kept_from:Int64})",
+            {"upto": upto, "kept_from": kept_from},
         )
         count, xor, total = rows[0]
         return Digest(int(count), f"{xor}{total}".lower())
@@ -79,6 +94,6 @@ def _first_deliveries(span: Span) -> list[tuple[str, dict[str, list[int]]]]:
     if span.any_doubtful:
         return [(_first(_SPAN), {})]
     if not span.doubtful:
-        return [(f"FROM log WHERE {_SPAN}", {})]
+        return [(f"FROM (SELECT * FROM log WHERE {_SPAN})", {})]
     doubtful = {"doubtful": span.doubtful}
-    return [(f"FROM log WHERE {_SURE}", doubtful), (_first(_DOUBTFUL), doubtful)]
+    return [(f"FROM (SELECT * FROM log WHERE {_SURE})", doubtful), (_first(_DOUBTFUL), doubtful)]

@@ -18,6 +18,7 @@ from projections.model import ReadModel
 from projections.rebuild import Rebuild
 from projections.scans_by_place_hour import SCANS_BY_PLACE_HOUR
 from projections.scans_by_subject import SCANS_BY_SUBJECT
+from projections.settler import Settler
 from projections.spans import span_end
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
@@ -62,10 +63,14 @@ class Projector:
         rebuilds: Rebuilds,
         limits: ProjectorLimits | None = None,
         *,
+        kept_from: Callable[[], int] = lambda: 0,
+        settler: Settler | None = None,
         on_step: Callable[[str], None] = lambda name: None,
         on_span: Callable[[Projected], None] = lambda span: None,
     ) -> None:
-        """`on_step` is called with a step's name right after it: projected (each model), recorded, announced.
+        """`kept_from` asks since when (ms) scans are kept, and `settler` derives stays, for a rebuild.
+
+        `on_step` is called with a step's name right after it: projected (each model), recorded, announced.
 
         `on_span` is called for each span that held scans, once readers were told of it.
         """
@@ -73,11 +78,17 @@ class Projector:
         self._watermarks: Final = watermarks
         self._rebuilds: Final = rebuilds
         self._limits: Final = limits or ProjectorLimits()
+        self._kept_from: Final = kept_from
+        self._settler: Final = settler
         self._on_step: Final = on_step
         self._on_span: Final = on_span
         self._done: Watermark | None = None
         self._deliveries: Deliveries | None = None
         self._caught_up = False
+        self._log_rows: int | None = None
+        """How many rows the log had when all of them were last folded in; None where that is not known."""
+        self._folded = False
+        """Whether the last step had anything to fold in: the clock alone costs nothing, and traces wait for it."""
         self._rebuild: Rebuild | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -90,11 +101,11 @@ class Projector:
                 rebuilding = self.rebuild_step()  # takes its turn however much comes in
                 if not projected and not rebuilding:
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
-                elif self._caught_up and not rebuilding:
+                elif self._caught_up and self._folded and not rebuilding:
                     stop.wait(max(0.0, began + self._limits.pace_seconds - time.monotonic()))
                 patience.over()
             except (StoreDown, StreamDown) as error:
-                self._done = self._deliveries = None
+                self._done = self._deliveries = self._log_rows = None
                 patience.wait(stop, error)
 
     def step(self) -> bool:
@@ -102,14 +113,23 @@ class Projector:
         log_mark, done = self._watermarks.read("log"), self._position()
         if log_mark is None or log_mark.received <= done.received:
             return False
+        if log_mark.rows == self._log_rows:
+            # Nothing was laid since all was folded in, and traces wait for this: the store need not be asked.
+            self._folded = False
+            self._advance(Watermark(log_mark.received, done.rows), durable=False)
+            return True
         if self._deliveries is None:
             self._deliveries = Deliveries(self._store)
+        self._log_rows = None
         upto = span_end(self._store, done.received, log_mark.received, self._limits.rows_max)
         self._caught_up = upto == log_mark.received
         span = self._deliveries.span(done.received, upto)
-        if not span.rows:
+        self._folded = bool(span.rows)
+        caught_up_at = log_mark.rows if self._caught_up else None
+        if not self._folded:
             # Only the clock has moved on.
             self._advance(Watermark(upto, done.rows), durable=False)
+            self._log_rows = caught_up_at
             return True
         seconds: dict[str, float] = {}
         for model in READ_MODELS:
@@ -119,6 +139,7 @@ class Projector:
             self._on_step("projected")
         self._deliveries.take(span)
         self._advance(Watermark(upto, done.rows + span.rows), durable=True)
+        self._log_rows = caught_up_at
         self._on_span(Projected(after=done.received, upto=upto, rows=span.rows, seconds=seconds))
         return True
 
@@ -131,12 +152,23 @@ class Projector:
             request = self._rebuilds.requested()
             if request is None:
                 return False
-            self._rebuild = Rebuild(request, self._store, READ_MODELS, self._limits.rows_max)
+            self._rebuild = Rebuild(
+                request,
+                self._store,
+                READ_MODELS,
+                self._limits.rows_max,
+                kept_from=self._kept_from,
+                settler=self._settler,
+            )
         rebuild, self._rebuild = self._rebuild, None
-        status = rebuild.step(self._position().received)
-        self._rebuilds.tell(status)
-        if status.state != "done":
-            self._rebuild = rebuild
+        try:
+            status = rebuild.step(self._position().received)
+            self._rebuilds.tell(status)
+            if status.state != "done":
+                self._rebuild = rebuild
+        finally:
+            if self._rebuild is None and self._settler is not None:
+                self._settler.resume()
         return True
 
     def _position(self) -> Watermark:

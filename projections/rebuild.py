@@ -1,25 +1,50 @@
 """Derives the read models anew beside the live ones, compares the two, and puts the new ones in their place.
 
-Goes on in steps between the projector's own, so that new scans are folded in while it runs; the last step
-compares both as of the same moment of the log, and exchanges the tables in one move each.
+Goes on in steps between the projector's own, so that new scans are folded in while it runs; the settler derives stays
+from the new scans, as of its mark; the last step compares both as of the same moment of the log, and exchanges the
+tables in one move each.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 from projections.deliveries import Deliveries
-from projections.model import REBUILD_SUFFIX, ReadModel
+from projections.model import REBUILD_SUFFIX, Digest, ReadModel
+from projections.scans_by_subject import SCANS_BY_SUBJECT
+from projections.settler import NEW_STAYS, RebuildOrder, Settler
 from projections.spans import span_end, span_rows
+from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR, digest
 from storage.clickhouse import Store
 from storage.errors import StoreDown
 from storage.rebuilds import ModelDigests, RebuildStatus
+
+STAYS_WAIT_SECONDS: Final = 0.2
+"""So long a step waits for stays at most: new scans go on being folded in."""
 
 
 class Rebuild:
     """One rebuild, from an empty table to the exchange. A rebuild that died is begun again."""
 
-    def __init__(self, id: str, store: Store, models: Sequence[ReadModel], rows_max: int) -> None:
+    def __init__(
+        self,
+        id: str,
+        store: Store,
+        models: Sequence[ReadModel],
+        rows_max: int,
+        *,
+        kept_from: Callable[[], int] = lambda: 0,
+        settler: Settler | None = None,
+    ) -> None:
+        """`kept_from` asks since when (ms) scans are kept: what happened before may be gone on either side.
+
+        `settler` derives the stays; without one they are left as they are.
+        """
+        self._settler: Final = settler
+        self._order: RebuildOrder | None = None
         self._id: Final = id
+        self._kept_from: Final = kept_from
+        self._began_from: Final = kept_from()
+        """What happened before is not put back, though the log may still have some of it: what came in late."""
         self._store: Final = store
         self._models: Final = models
         self._rows_max: Final = rows_max
@@ -41,20 +66,46 @@ class Rebuild:
         span = self._deliveries.span(self._reached, upto)
         if span.rows:
             for model in self._models:
-                model.project(self._store, model.table + REBUILD_SUFFIX, span)
+                model.project(self._store, model.table + REBUILD_SUFFIX, span, kept_from=self._began_from)
         self._deliveries.take(span)
         self._reached = upto
         self._rows_done += span.rows
         if upto < live:
             total = self._rows_done + span_rows(self._store, upto, live)
-            return RebuildStatus(self._id, "running", self._rows_done, total, upto)
-        digests = [self._compare(model, live) for model in self._models]
+            return self._status("running", total, upto)
+        if not self._settled():
+            return self._status("running", self._rows_done, upto)
+        kept_from = self._kept_from()
+        digests = [self._compare(model, live, kept_from) for model in self._models]
         if self._new_tables() != self._tables:
             raise StoreDown("another process rebuilds the read models as well: let only one project")
-        for model in self._models:
-            self._store.define(f"EXCHANGE TABLES {model.table} AND {model.table}{REBUILD_SUFFIX}")
-            self._store.define(f"DROP TABLE {model.table}{REBUILD_SUFFIX} SYNC")
-        return RebuildStatus(self._id, "done", self._rows_done, self._rows_done, live, digests)
+        tables = [(model.table, model.table + REBUILD_SUFFIX) for model in self._models]
+        if self._order is not None and self._order.mark is not None:
+            stays, mark = (STAYS_BY_PLACE_HOUR, NEW_STAYS), self._order.mark.received
+            digests.append(_compared(STAYS_BY_PLACE_HOUR, *(digest(self._store, table, upto=mark) for table in stays)))
+            tables.append(stays)
+        for table, new in tables:
+            self._store.define(f"EXCHANGE TABLES {table} AND {new}")
+            self._store.define(f"DROP TABLE {new} SYNC")
+        return self._status("done", self._rows_done, live, digests)
+
+    def _settled(self) -> bool:
+        """Whether the stays are there; they are asked for once the new scans have caught up."""
+        if self._settler is None:
+            return True
+        if self._order is None:
+            self._order = self._settler.rebuild(SCANS_BY_SUBJECT.table + REBUILD_SUFFIX)
+        return self._order.done.wait(STAYS_WAIT_SECONDS)
+
+    def _status(
+        self, state: Literal["running", "done"], rows: int, upto: int, models: Sequence[ModelDigests] = ()
+    ) -> RebuildStatus:
+        """A scan counts half as it is folded in, and half as it is walked, where stays are derived, too."""
+        done = self._rows_done
+        if state == "running" and self._settler is not None:
+            walked = 0 if self._order is None else min(self._order.scans_done, rows)
+            done = (done + walked) // 2
+        return RebuildStatus(self._id, state, done, rows, upto, list(models))
 
     def _new_tables(self) -> list[str]:
         """What the engine calls the tables that are being filled: another name for each that is made."""
@@ -66,7 +117,11 @@ class Rebuild:
         )
         return [uuid for (uuid,) in rows]
 
-    def _compare(self, model: ReadModel, upto: int) -> ModelDigests:
-        live = model.digest(self._store, model.table, upto=upto)
-        rebuilt = model.digest(self._store, model.table + REBUILD_SUFFIX, upto=upto)
-        return ModelDigests(model.table, live.rows, rebuilt.rows, live.hash, rebuilt.hash)
+    def _compare(self, model: ReadModel, upto: int, kept_from: int) -> ModelDigests:
+        live = model.digest(self._store, model.table, upto=upto, kept_from=kept_from)
+        rebuilt = model.digest(self._store, model.table + REBUILD_SUFFIX, upto=upto, kept_from=kept_from)
+        return _compared(model.table, live, rebuilt)
+
+
+def _compared(table: str, live: Digest, rebuilt: Digest) -> ModelDigests:
+    return ModelDigests(table, live.rows, rebuilt.rows, live.hash, rebuilt.hash)

@@ -5,6 +5,7 @@ asks and fills, and sends each row to the shard that its key names. docs/adr/001
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -29,12 +30,20 @@ SHARDING: Final = {
     "retired": BY_DEVICE,
     "scans_by_subject": BY_SUBJECT,
     "scans_by_place_hour": BY_PLACE_HOUR,
+    "stays_by_place_hour": BY_PLACE_HOUR,
     "poison": FIRST_SHARD,
     "progress": FIRST_SHARD,
+    "settled": FIRST_SHARD,
     "migrations": FIRST_SHARD,
     "traces": FIRST_SHARD,
     "audit": FIRST_SHARD,
+    "audit_chain": FIRST_SHARD,
+    "trace_subjects": FIRST_SHARD,
+    "directory": BY_SUBJECT,
     "control": FIRST_SHARD,
+    "clusters": FIRST_SHARD,
+    "people_states": FIRST_SHARD,
+    "health_records": FIRST_SHARD,
 }
 """Table → the expression over its row whose remainder picks the shard."""
 
@@ -67,8 +76,12 @@ _DROP: Final = re.compile(r"DROP TABLE (?P<if_exists>IF EXISTS )?(?P<table>\w+) 
 _CODEC: Final = r"MODIFY COLUMN \w+ CODEC\([\w, ]+\)"
 """A column's codec alone: its type would have to change in the distributed table as well."""
 _MODIFY: Final = re.compile(
-    rf"ALTER TABLE (?P<table>\w+)\s+(?P<change>MODIFY SETTING .*|{_CODEC}(?:,\s+{_CODEC})*)", re.DOTALL
+    rf"ALTER TABLE (?P<table>\w+)\s+(?P<change>MODIFY SETTING .*|{_CODEC}(?:,\s+{_CODEC})*|ADD INDEX IF NOT EXISTS .*)",
+    re.DOTALL,
 )
+_ADD: Final = re.compile(r"ALTER TABLE (?P<table>\w+)\s+(?P<change>ADD COLUMN IF NOT EXISTS .*)", re.DOTALL)
+_ROWS: Final = re.compile(r"ALTER TABLE (?P<table>\w+) (?P<change>DROP PARTITION ID '\w+'|DELETE WHERE .*)", re.DOTALL)
+"""Rows go where they lie; the distributed table has none."""
 
 
 class NoClusterForm(StoreDown):
@@ -108,9 +121,16 @@ class Cluster(msgspec.Struct, frozen=True):
         if found := _DROP.fullmatch(sql):
             names = found["table"], found["table"] + LOCAL_SUFFIX
             return [f"DROP TABLE {found['if_exists'] or ''}{name} {on} SYNC" for name in names]
-        if found := _MODIFY.fullmatch(sql):
+        if found := _MODIFY.fullmatch(sql) or _ROWS.fullmatch(sql):
             return [f"ALTER TABLE {found['table']}{LOCAL_SUFFIX} {on} {found['change']}"]
+        if found := _ADD.fullmatch(sql):
+            names = found["table"] + LOCAL_SUFFIX, found["table"]  # a column that is asked for must be there
+            return [f"ALTER TABLE {name} {on} {found['change']}" for name in names]
         raise NoClusterForm(f"storage/cluster.py cannot say how a cluster runs: {sql.partition('(')[0].strip()}")
+
+    def parts_of(self, tables: Iterable[str]) -> tuple[str, list[str]]:
+        """The source of `system.parts` of one replica of every shard, and what the tables are called there."""
+        return f"cluster('{self.name}', system.parts)", [table + LOCAL_SUFFIX for table in tables]
 
     def _distributed(self, sharded_like: str, local: str) -> str:
         if sharded_like not in SHARDING:

@@ -36,7 +36,20 @@ class Permission(enum.StrEnum):
     TRACES = "traces"
     STAYS_READ = "stays:read"
     PROOFS_READ = "proofs:read"
+    EXPORTS = "exports"
     AUDIT_READ = "audit:read"
+    RETENTION_READ = "retention:read"
+    RETENTION_RUN = "retention:run"
+    OCCUPANCY_READ = "occupancy:read"
+    CLUSTERS_READ = "clusters:read"
+    PEOPLE_READ = "people:read"
+    PEOPLE_WRITE = "people:write"
+    HEALTH_WRITE = "health:write"
+    NAMES_WRITE = "names:write"
+    NAMES_REVEAL = "names:reveal"
+    REVEALS_DECIDE = "reveals:decide"
+    NAMES_ERASE = "names:erase"
+    ACCESS_LOG_READ = "accesses:read"
 
 
 ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
@@ -51,10 +64,29 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.TRACES,
                 Permission.STAYS_READ,
                 Permission.PROOFS_READ,
+                Permission.RETENTION_READ,
+                Permission.OCCUPANCY_READ,
+                Permission.CLUSTERS_READ,
+                Permission.EXPORTS,
+                Permission.PEOPLE_READ,
+                Permission.PEOPLE_WRITE,
+                Permission.HEALTH_WRITE,
+                Permission.NAMES_WRITE,
+                Permission.NAMES_REVEAL,
+                Permission.REVEALS_DECIDE,
             }
         ),
-        Role.OFFICER: frozenset({Permission.PLACES_READ, Permission.DEVICES_READ, Permission.CASES_READ}),
-        Role.VIEWER: frozenset({Permission.PLACES_READ, Permission.DEVICES_READ}),
+        Role.OFFICER: frozenset(
+            {
+                Permission.PLACES_READ,
+                Permission.DEVICES_READ,
+                Permission.CASES_READ,
+                Permission.PEOPLE_READ,
+                Permission.OCCUPANCY_READ,
+                Permission.ACCESS_LOG_READ,
+            }
+        ),
+        Role.VIEWER: frozenset({Permission.PLACES_READ, Permission.DEVICES_READ, Permission.OCCUPANCY_READ}),
     }
 )
 

@@ -2,49 +2,68 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
+import numpy as np
 
 from events import codec
-from events.problems import BEHIND, ProblemError
+from events.problems import BEHIND, QUESTION_INVALID, ProblemError
+from projections.stays import Stay
 from storage.clickhouse import Store
+from storage.settled import SettledMark
 from storage.watermarks import Name, Watermark
-from tracing.chain import Edge, Link, Source, chain
-from tracing.overlap import Contact, Encounter, Occupancy, Presence, contacts, presences
-from tracing.question import Question, ResolvedQuestion, check_window, refuse, resolve
-from tracing.reading import Reading
+from tracing.chain import Edge, Source
+from tracing.doubt_reading import DoubtReader, Leaving, LeftOut
+from tracing.finding import Evidence, Level, levels, present_stays
+from tracing.overlap import Encounter, Presence, presences
+from tracing.question import LeavingOut, Question, ResolvedQuestion, check_window, resolve, resolve_as_of
+from tracing.reading import SUBJECTS_READ_MAX, Reading
 from tracing.registry import CaughtUp, Registry
-from tracing.stays import Stay
+from tracing.retention.horizon import behind, require_kept
+from tracing.visits import pseudonyms_of
 
 READ_MODELS_WAIT_SECONDS_MAX: Final = 10.0
 REGISTRY_WAIT_SECONDS_MAX: Final = 5.0
 ID_BYTES: Final = 16
+ENCOUNTERS_MAX: Final = 1_000_000
+"""Of so many encounters at one depth an answer may hold the evidence; they take about a gigabyte."""
 
 
-class CutOff(msgspec.Struct, frozen=True, kw_only=True):
-    """Up to where was read (Unix ms): everything `received ≤ read_to` that counts at `as_of`, and nothing later."""
+class CutOff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Up to where was read (Unix ms): everything `received ≤ read_to` that counts at `as_of`, and nothing later.
+
+    `kept_from` is there where the answer would need scans from before it: those are kept no longer.
+    """
 
     as_of: int
     read_to: int
+    kept_from: int | None = None
 
 
-class AnsweredIndex(msgspec.Struct, frozen=True, kw_only=True):
-    """An index subject in the window `[from, to)` (Unix ms), with how many stays touch it."""
+class AnsweredIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An index subject in the window `[from, to)` (Unix ms), with how many stays touch it.
+
+    Where none does, `before` and `after` are when they were scanned last before `from` and first at `to` or later,
+    as far as that is known.
+    """
 
     subject: str
     cases: tuple[str, ...]
     from_: int = msgspec.field(name="from")
     to: int
     stays: int
+    before: int | None = None
+    after: int | None = None
 
 
-class AnsweredContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact with every encounter that makes it one.
+class AnsweredContact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A contact with every encounter that makes it one, `times_met` of them.
 
     `ms` is the length of the union of the exposures, `intervals` that union, `first` and `last` its ends (Unix ms);
-    `seconds` is `ms` for people. `via` are the edges from the depth before: from index subjects at depth 1.
+    `seconds` is `ms` for people. `via` are the edges from the depth before: from index subjects at depth 1. A question
+    without evidence gets no `via`, `intervals` and `encounters`.
     """
 
     subject: str
@@ -53,9 +72,10 @@ class AnsweredContact(msgspec.Struct, frozen=True, kw_only=True):
     ms: int
     first: int
     last: int
-    via: tuple[Edge, ...]
-    intervals: tuple[tuple[int, int], ...]
-    encounters: tuple[Encounter, ...]
+    times_met: int = 0
+    via: tuple[Edge, ...] = ()
+    intervals: tuple[tuple[int, int], ...] = ()
+    encounters: tuple[Encounter, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +83,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Two askings of the same question as of the same moment differ in `id` and `asked_at` alone; `fingerprint` is the
     SHA-256, in hex, of the rest. `index_without_scans` names the index subjects of whom no scan was read, and
-    `scans_without_place` counts scans left out because the registry has never heard of their place.
+    `scans_without_place` counts scans of index subjects and contacts that were left out because the registry has never
+    heard of their place. `left_out` is there where the question leaves out doubtful scans.
     """
 
     id: str
@@ -75,6 +96,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     index_without_scans: tuple[str, ...]
     scans_without_place: int
     contacts: tuple[AnsweredContact, ...]
+    left_out: LeftOut | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadModels(Protocol):
@@ -96,11 +118,13 @@ class Tracer:
         watermarks: ReadModels,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
+        settled: Callable[[], SettledMark | None] = lambda: None,
         on_step: Callable[[str, float], None] = lambda step, seconds: None,
     ) -> None:
         """`clock` gives Unix ms, `random` that many random bytes; `caught_up` belongs to what feeds the registry.
 
-        `on_step` is told how many seconds each step of a trace took: wait, search, answer.
+        `settled` gives the mark of the settled stays, and may raise `StreamDown`. `on_step` is told how many seconds
+        each step of a trace took: wait, search, answer.
         """
         self._store: Final = store
         self._registry: Final = registry
@@ -108,58 +132,133 @@ class Tracer:
         self._watermarks: Final = watermarks
         self._clock: Final = clock
         self._random: Final = random
+        self._settled: Final = settled
         self._on_step: Final = on_step
 
-    def trace(self, question: Question) -> Answer:
+    def trace(
+        self,
+        question: Question | ResolvedQuestion,
+        *,
+        subjects_max: int = SUBJECTS_READ_MAX,
+        on_read: Callable[[int, int], None] = lambda read, known: None,
+    ) -> Answer:
         """The answer, from everything received by `as_of` and nothing later.
 
-        Raises `ProblemError` (QUESTION_INVALID, SUBJECT_UNKNOWN, BEHIND), `StoreDown` and `StreamDown`.
+        A question that is resolved already is asked as it is. `on_read` is told again and again how many people were
+        read, of how many that are known to be needed so far; what it raises ends the trace. Raises
+        `ProblemError` (those of `resolve`, BEHIND, TRACE_TOO_LARGE), `StoreDown` and `StreamDown`.
         """
-        asked_at, mark = self._clock(), time.perf_counter()
-        self._know_registry()
-        as_of = resolve(question, self._registry.case_as_of, asked_at).as_of  # a bad question is not kept waiting
-        read_to = self._read_to(as_of)
-        self._know_registry()
-        resolved = resolve(question, self._registry.case_as_of, asked_at)
+        mark = time.perf_counter()
+        search = self.search(question, subjects_max=subjects_max, on_read=on_read)
         mark = self._lap("wait", mark)
-        search = _Search(self._store, self._registry, resolved)
-        links = search.links()
+        found = list(levels(search.question, search.reading))
+        if behind(self._registry.kept.kept_from, search.reaches_from) != search.cut_off.kept_from:
+            return self.trace(question, subjects_max=subjects_max, on_read=on_read)  # what was read may have gone
         mark = self._lap("search", mark)
         answer = Answer(
             id="",
             asked_at=0,
             fingerprint="",
-            question=resolved,
-            cut_off=CutOff(as_of=resolved.as_of, read_to=read_to),
-            index=search.index(),
+            question=search.question,
+            cut_off=search.cut_off,
+            index=search.index(present_stays(found[0], len(search.question.index))),
             index_without_scans=search.index_without_scans(),
-            scans_without_place=search.reading.scans_without_place,
-            contacts=tuple(_answered(link) for link in links),
+            scans_without_place=search.scans_without_place(found),
+            contacts=tuple(contact for level in found for contact in search.contacts(level)),
+            left_out=search.left_out(),
         )
         answer = msgspec.structs.replace(
             answer,
             id=self._random(ID_BYTES).hex(),
-            asked_at=asked_at,
+            asked_at=search.asked_at,
             fingerprint=hashlib.sha256(codec.to_json(answer)).hexdigest(),
         )
         self._lap("answer", mark)
         return answer
+
+    def check(self, question: Question) -> None:
+        """Raise what `trace` would of the question itself, without waiting for the read models or reading."""
+        self._know_registry()
+        self._resolved(question, self._clock())
+
+    def search(
+        self,
+        question: Question | ResolvedQuestion,
+        *,
+        subjects_max: int = SUBJECTS_READ_MAX,
+        on_read: Callable[[int, int], None] = lambda read, known: None,
+    ) -> "Search":
+        """The question with nothing left open, and all that it needs to be answered: nothing is read yet.
+
+        Arguments and errors as of `trace`.
+        """
+        asked_at, wait = self._clock(), not isinstance(question, Question) or question.wait
+        self._know_registry()
+        if isinstance(question, Question) and not wait and question.as_of is None:
+            question = msgspec.structs.replace(question, as_of=min(self._read_to(0).received, asked_at))
+        as_of = self._resolved(question, asked_at).as_of  # a bad question is not kept waiting
+        read_models = self._read_to(as_of, wait=wait)
+        self._know_registry()
+        resolved = self._resolved(question, asked_at)
+        kept_from = self._registry.kept.kept_from
+        require_kept(kept_from, (each.to for each in resolved.index), "/to")
+        reaching = behind(kept_from, min(each.from_ for each in resolved.index))
+        until = max(each.to for each in resolved.index) + resolved.lag_ms
+        reading = Reading(
+            self._store,
+            self._registry,
+            as_of=resolved.as_of,
+            until=until,
+            dwell_seconds=resolved.dwell_seconds,
+            subjects_max=subjects_max,
+            on_read=on_read,
+            leaving=self._leaving(resolved),
+            settled=self._settled(),
+            read_models=read_models,
+        )
+        # What they hold beyond it is not read: saying so would make two answers as of the same moment differ.
+        read_to = min(read_models.received, resolved.as_of)
+        cut_off = CutOff(as_of=resolved.as_of, read_to=read_to, kept_from=reaching)
+        return Search(reading, resolved, cut_off, asked_at)
+
+    def reading(self, question: ResolvedQuestion) -> Reading:
+        """What the question reads, nobody yet; it waits for nothing, and walks every stay from its scans."""
+        return Reading(
+            self._store,
+            self._registry,
+            as_of=question.as_of,
+            until=max(each.to for each in question.index) + question.lag_ms,
+            dwell_seconds=question.dwell_seconds,
+            leaving=self._leaving(question),
+        )
 
     def stays_of(self, subject: str, from_ms: int, to_ms: int, as_of: int | None = None) -> list[Stay]:
         """A subject's stays that touch `[from_ms, to_ms)`, whole, as of a moment (Unix ms; default: the clock).
 
         Raises as `trace` does.
         """
-        now = self._clock()
-        if as_of is not None and as_of > now:
-            refuse("as_of lies in the future", "/as_of")
+        moment = resolve_as_of(as_of, self._clock())
         check_window(from_ms, to_ms, "/to")
-        moment = now if as_of is None else as_of
         self._read_to(moment)
         self._know_registry()
+        require_kept(self._registry.kept.kept_from, [to_ms], "/to")
         reading = Reading(self._store, self._registry, as_of=moment, until=to_ms)
         reading.load([subject])
         return [stay for stay in reading.stays[subject] if stay.start < to_ms and stay.end > from_ms]
+
+    def _resolved(self, question: Question | ResolvedQuestion, now_ms: int) -> ResolvedQuestion:
+        if isinstance(question, Question):
+            return resolve(question, self._registry.case_as_of, now_ms)
+        resolve_as_of(question.as_of, now_ms)
+        return question
+
+    def _leaving(self, question: ResolvedQuestion) -> Leaving | None:
+        """What leaves doubtful scans out, where the question asks for it."""
+        asked = question.leave_out_doubtful
+        if not isinstance(asked, LeavingOut):
+            return None
+        reader = DoubtReader(self._store, self._registry, as_of=question.as_of, thresholds=asked.thresholds)
+        return Leaving(reader, self._registry, self._registry.places_as_of(question.as_of), asked.reasons)
 
     def _lap(self, step: str, since: float) -> float:
         now = time.perf_counter()
@@ -175,65 +274,70 @@ class Tracer:
         if not self._caught_up(REGISTRY_WAIT_SECONDS_MAX):
             raise ProblemError(BEHIND.problem("The registry has not caught up with the control stream."))
 
-    def _read_to(self, as_of: int) -> int:
-        """Wait until the read models hold everything received by `as_of`.
-
-        What they hold beyond it is not read: saying so would make two answers as of the same moment differ.
-        """
-        watermark = self._watermarks.wait("read-models", as_of, READ_MODELS_WAIT_SECONDS_MAX)
-        if watermark is None:
+    def _read_to(self, as_of: int, *, wait: bool = True) -> Watermark:
+        """Up to where the read models are, which is at least `as_of`: that is waited for, or required at once."""
+        watermark = self._watermarks.wait("read-models", as_of if wait else 0, READ_MODELS_WAIT_SECONDS_MAX)
+        if watermark is None or watermark.received < as_of:
             raise ProblemError(BEHIND.problem(pointer="/as_of"))
-        return min(watermark.received, as_of)
+        return watermark
 
 
-class _Search:
-    """One question on its way to an answer."""
+class Search:
+    """One question on its way to an answer. `asked_at` in Unix ms."""
 
-    def __init__(self, store: Store, registry: Registry, question: ResolvedQuestion) -> None:
-        self._question: Final = question
-        until = max(each.to for each in question.index) + question.lag_ms
-        self.reading: Final = Reading(store, registry, as_of=question.as_of, until=until)
+    def __init__(self, reading: Reading, question: ResolvedQuestion, cut_off: CutOff, asked_at: int) -> None:
+        self.reading: Final = reading
+        self.question: Final = question
+        self.cut_off: Final = cut_off
+        self.asked_at: Final = asked_at
 
-    def links(self) -> list[Link]:
-        """Contacts by depth."""
-        sources = [Source(each.subject, each.from_, each.to) for each in self._question.index]
-        self.reading.load(source.subject for source in sources)
-        return chain(sources, self._question.depth, self._question.latency_ms, self._contacts_of)
+    def sources(self) -> list[Source]:
+        """The index subjects in their windows."""
+        return [Source(each.subject, each.from_, each.to) for each in self.question.index]
 
-    def index(self) -> tuple[AnsweredIndex, ...]:
-        """The index subjects, in the question's order."""
+    def left_out(self) -> LeftOut | msgspec.UnsetType:
+        """What was left out as doubtful so far; unset where the question leaves nothing out."""
+        return msgspec.UNSET if self.reading.leaving is None else self.reading.leaving.left_out()
+
+    @property
+    def reaches_from(self) -> int:
+        """When (Unix ms) the earliest window begins."""
+        return min(each.from_ for each in self.question.index)
+
+    def index(self, touching: Sequence[int]) -> tuple[AnsweredIndex, ...]:
+        """The index subjects, in the question's order; `touching` of their stays touch the window of each."""
+        absent = sorted({each.subject for each, stays in zip(self.question.index, touching, strict=True) if not stays})
+        scanned = self.reading.scanned_at(absent) if absent else {}
         return tuple(
             AnsweredIndex(
                 subject=each.subject,
                 cases=each.cases,
                 from_=each.from_,
                 to=each.to,
-                stays=len(presences(each.subject, self.reading.stays[each.subject], each.from_, each.to)),
+                stays=stays,
+                before=max((at for at in scanned.get(each.subject, ()) if at < each.from_), default=None),
+                after=min((at for at in scanned.get(each.subject, ()) if at >= each.to), default=None),
             )
-            for each in self._question.index
+            for each, stays in zip(self.question.index, touching, strict=True)
         )
 
     def index_without_scans(self) -> tuple[str, ...]:
         """The index subjects who were scanned nowhere, each once."""
-        return tuple(sorted({each.subject for each in self._question.index} & self.reading.without_scans))
+        return tuple(sorted({each.subject for each in self.question.index} & self.reading.without_scans))
 
-    def _contacts_of(self, groups: Sequence[Sequence[Source]], leave_out: Set[str]) -> list[list[Contact]]:
-        present = [self._presences(group) for group in groups]
-        self.reading.load_around((presence for group in present for presence in group), self._question.lag_ms)
-        others = Occupancy(self.reading.stays)
-        return [
-            contacts(
-                group,
-                others,
-                lag_ms=self._question.lag_ms,
-                min_ms=self._question.min_ms,
-                rule=self._question.rule,
-                leave_out=leave_out,
-            )
-            for group in present
-        ]
+    def contacts(self, level: Level) -> Iterator[AnsweredContact]:
+        """The contacts of one depth, in their order, with their evidence where it is asked for."""
+        return _answered(level, self.reading, evidence=self.question.evidence)
 
-    def _presences(self, group: Sequence[Source]) -> list[Presence]:
+    def scans_without_place(self, found: Iterable[Level]) -> int:
+        """How many scans of index subjects and contacts were left out because nobody has registered their place."""
+        people = {each.subject for each in self.question.index}
+        for level in found:
+            people.update(pseudonyms_of(level.met.subject))
+        return self.reading.scans_without_place(people)
+
+    def presences(self, group: Sequence[Source]) -> list[Presence]:
+        """Where the sources were in their windows; whoever is none of the index subjects must have been read."""
         return [
             presence
             for source in group
@@ -241,16 +345,33 @@ class _Search:
         ]
 
 
-def _answered(link: Link) -> AnsweredContact:
-    contact = link.contact
-    return AnsweredContact(
-        subject=contact.subject,
-        depth=link.depth,
-        seconds=contact.ms / 1000,
-        ms=contact.ms,
-        first=contact.first,
-        last=contact.last,
-        via=link.via,
-        intervals=contact.intervals,
-        encounters=contact.encounters,
-    )
+def _answered(level: Level, reading: Reading, *, evidence: bool) -> Iterator[AnsweredContact]:
+    met, nothing = level.met, [()] * len(level.met.subject)
+    if evidence and len(met.pairs.start) > ENCOUNTERS_MAX:
+        raise ProblemError(
+            QUESTION_INVALID.problem(
+                f"more than {ENCOUNTERS_MAX:,} encounters: ask without evidence, or about fewer people",
+                pointer="/evidence",
+            )
+        )
+    proof = Evidence(level, reading) if evidence else None
+    for subject, ms, first, last, times_met, via, intervals, encounters in zip(
+        pseudonyms_of(met.subject),
+        *(column.tolist() for column in (met.ms, met.start, met.end, np.diff(met.first))),
+        proof.edges() if proof is not None else nothing,
+        proof.intervals() if proof is not None else nothing,
+        proof.encounters() if proof is not None else nothing,
+        strict=True,
+    ):
+        yield AnsweredContact(
+            subject=subject,
+            depth=level.depth,
+            seconds=ms / 1000,
+            ms=ms,
+            first=first,
+            last=last,
+            times_met=times_met,
+            via=via,
+            intervals=intervals,
+            encounters=encounters,
+        )

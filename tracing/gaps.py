@@ -1,7 +1,8 @@
 """What the log lacks of each device's own count: runs of seqs that never came, and seqs that came with other content.
 
-A device counts its scans from 1, without a gap. Accepted and refused scans both count as come, and nothing is missing
-below what was retired when its time to be kept was over. Everything is as of a moment up to which the log is complete.
+A device counts its scans from 1, without a gap. Accepted and refused scans both count as come, and so does what was
+retired when its time to be kept was over; a hole between retired seqs is told of no more. Everything is as of a moment
+up to which the log is complete.
 Rows are sorted on disk beyond `SORT_BYTES_MAX`, so that a question takes the same memory however many scans a device
 has made, and no seq leaves the store that is not named in the answer.
 """
@@ -37,12 +38,12 @@ FROM (
     WHERE $of AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
   )
 ) AS steps
-LEFT JOIN (
-  SELECT device, max(upto) AS retired_upto FROM retired
-  WHERE $of AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC') GROUP BY device
-) AS retirements USING (device)"""
+ASOF LEFT JOIN (
+  SELECT device, first AS seq, max(upto) OVER (PARTITION BY device ORDER BY first) AS retired_upto FROM retired
+  WHERE $of AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
+) AS retirements USING (device, seq)"""
 """Every seq that came, with the seq that came `before` it (0 before a device's first), and with `previous`, which lies
-no lower than what was retired. `$of` says of which devices."""
+no lower than the end of any run of retired seqs that begins at or before it. `$of` says of which devices."""
 
 _RIVALS: Final = """
 SELECT device, seq FROM (

@@ -54,7 +54,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         if self.permission is not None:
             kinds += [problems.TOKEN_MISSING, problems.TOKEN_INVALID, problems.ROLE_FORBIDDEN]
         if self.person:
-            kinds += [problems.PURPOSE_MISSING, problems.STORE_DOWN]
+            kinds += [problems.PURPOSE_MISSING, problems.STORE_DOWN, problems.AUDIT_DOWN, problems.AUDIT_FULL]
         if self.query is not None:
             kinds.append(problems.QUESTION_INVALID)
         if self.body is not None:

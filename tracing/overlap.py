@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from tracing.question import Rule
-from tracing.stays import Stay
+from projections.stays import Stay
+from tracing.rule import Rule
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ def contacts(
             if subject not in leave_out and (one := encounter(presence, stay, lag_ms)) is not None:
                 met.setdefault(subject, []).append(one)
     found = (united(subject, encounters) for subject, encounters in met.items())
-    return sorted((contact for contact in found if _passes(contact, rule, min_ms)), key=contact_order)
+    return sorted((contact for contact in found if passes(contact, rule, min_ms)), key=contact_order)
 
 
 def united(subject: str, encounters: Iterable[Encounter]) -> Contact:
@@ -134,7 +134,8 @@ def contact_order(contact: Contact) -> tuple[int, str]:
     return -contact.ms, contact.subject
 
 
-def _passes(contact: Contact, rule: Rule, min_ms: int) -> bool:
+def passes(contact: Contact, rule: Rule, min_ms: int) -> bool:
+    """Whether the rule makes them a contact."""
     if rule is Rule.TOTAL:
         return contact.ms >= min_ms
     return any(one.end - one.start >= min_ms for one in contact.encounters)

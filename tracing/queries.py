@@ -1,34 +1,45 @@
-"""What a trace asks of the read models: one typed query per question.
+"""What a trace asks of the read models: one typed query per question, its answer in columns.
 
-Rows are read without FINAL, which is slow; the same scan may come twice, and readers drop equal rows. Lists travel as
-parameters in pieces, because a server takes no value above 128 KiB (`http_max_field_value_size`). Both queries raise
+Rows are read without FINAL, which is slow; the same row may come twice, and readers drop equal ones. Lists travel as
+parameters in pieces, because a server takes no value above 128 KiB (`http_max_field_value_size`). Every query raises
 `StoreDown`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from string import Template
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
-from storage.clickhouse import Store
+from projections.places_together import Bools, Ints
+from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT, STAYS_BY_PLACE_HOUR
+from projections.subject_scans import NAMED, SUBJECTS_NAMED_MAX, SubjectScans
+from projections.walk_together import GONE, Scans, offsets, order_of
+from storage.clickhouse import Listed, Store
+from storage.native import Column, Columns
+from tracing.visits import NOBODY, NONE, Subjects, Visits, distinct, numbered, pseudonyms_of, together
 
-SUBJECTS_A_QUERY: Final = 2_000
-PLACE_HOURS_A_QUERY: Final = 4_000
-REVOCATIONS_A_PARAMETER: Final = 4_000
-HOUR_MS: Final = 3_600_000
+PLACE_HOURS_A_PARAMETER: Final = 4_000
+STAY_HOURS_A_QUERY: Final = 100_000
+"""Planning a read of so many hours is quicker than planning one of a few of them after the other."""
 NEVER_MS: Final = 2**62
+LONG_MS: Final = 7 * 86_400_000
+"""How much the read models divide time into."""
+ONE_THREAD: Final = "\nSETTINGS max_threads = 1"
+"""Where little is read, to share it out takes longer."""
+FEW: Final = 20
+
+MIXING: Final = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number whose bits look random: 2^64 divided by the golden ratio."""
 
 T = TypeVar("T")
 
 
-RawSighting = tuple[int, bool, int, int, int]
-"""A scan as the read models keep it: at (Unix ms), whether it is `in` or `pass`, device number, seq, place number."""
-
-
-class SightingsOf(msgspec.Struct, frozen=True, kw_only=True):
-    """Where were these subjects, by every scan `received ≤ as_of` that happened before `until`?
+class ScansOf(msgspec.Struct, frozen=True, kw_only=True):
+    """Where were these subjects, by every scan `received ≤ as_of` that happened in `[kept_from, until)`?
 
     Subjects are 32 hex digits, times Unix ms. `revocations`: (device number, key) → from when (ms of the log's clock)
     what came in under the key is quarantined and left out.
@@ -38,71 +49,88 @@ class SightingsOf(msgspec.Struct, frozen=True, kw_only=True):
     as_of: int
     until: int
     revocations: Mapping[tuple[int, int], int]
+    kept_from: int = 0
 
-    # The sub-select makes a set that the first key column is searched by; a computed array would be scanned for.
-    SQL: ClassVar[str] = """
-SELECT lower(hex(subject)), groupArray((toUnixTimestamp64Milli(at), (kind != 'out')::Bool, device, seq, place))
+    # Little but the subject: a condition more costs as much as to read somebody's scans. Where much lies behind the
+    # window, its weeks are passed over.
+    SQL: ClassVar[str] = f"""
+SELECT subject, at, kind != 'out' AS enters, device, seq, key, place, received
 FROM scans_by_subject
-WHERE subject IN (SELECT toFixedString(unhex(arrayJoin({subjects:Array(String)})), 16))
-  AND at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
-  AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
-  AND toUnixTimestamp64Milli(received) < transform(
-    toUInt64(device) * 65536 + key, arrayConcat($revoked), arrayConcat($from), {never:Int64})
-GROUP BY subject"""
+WHERE {NAMED}"""
+    LONG_AGO: ClassVar[str] = (
+        " AND (at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        " OR at > fromUnixTimestamp64Milli({as_of:Int64}, 'UTC'))"
+    )
 
-    def read(self, store: Store) -> dict[str, list[RawSighting]]:
-        """The scans of each subject who has any, in no order."""
-        found: dict[str, list[RawSighting]] = {}
-        revoked = list(_pieces(self.revocations.items(), REVOCATIONS_A_PARAMETER)) or [[]]
-        sql = Template(self.SQL).substitute(
-            {
-                "revoked": ", ".join(f"{{revoked_{number}:Array(UInt64)}}" for number in range(len(revoked))),
-                "from": ", ".join(f"{{from_{number}:Array(Int64)}}" for number in range(len(revoked))),
-            }
+    def read(self, store: Store, device_id: Callable[[int], str]) -> Iterator[SubjectScans]:
+        """The scans in the walk's order, so many subjects at a time; `device_id` gives a device's id by its number."""
+        long_ago = self.until + LONG_MS < self.as_of
+        bounds = {"until": self.until, "as_of": self.as_of} if long_ago else {}
+        sql = self.SQL + (self.LONG_AGO if long_ago else "") + (ONE_THREAD if len(self.subjects) < FEW else "")
+        for subjects in _pieces(self.subjects, SUBJECTS_NAMED_MAX):
+            rows = store.columns(sql, bounds | {"subjects": Listed(subjects)})
+            if len(rows):
+                yield self._counted(rows, device_id)
+
+    def _counted(self, rows: Columns, device_id: Callable[[int], str]) -> SubjectScans:
+        at = rows["at"].astype(np.int64)
+        people, who = numbered(rows["subject"])
+        scans = Scans(
+            who,
+            at,
+            rows["enters"].astype(np.bool_),
+            *(rows[name].astype(np.int64) for name in ("device", "seq", "place")),
         )
-        parameters: dict[str, object] = {"until": self.until, "as_of": self.as_of, "never": NEVER_MS}
-        for number, piece in enumerate(revoked):
-            parameters[f"revoked_{number}"] = [(device << 16) + key for (device, key), _ in piece]
-            parameters[f"from_{number}"] = [revoked_from for _, revoked_from in piece]
-        for subjects in _pieces(self.subjects, SUBJECTS_A_QUERY):
-            for subject, sightings in store.rows(sql, parameters | {"subjects": subjects}):
-                found[subject] = sightings
-        return found
-
-
-class Spans(msgspec.Struct):
-    """When scans at a place in an hour matter: entries in `[entered_from, entered_to)`, exits likewise (Unix ms)."""
-
-    entered_from: int
-    entered_to: int
-    left_from: int
-    left_to: int
+        every = SubjectScans(people, scans, rows["key"].astype(np.int64), rows["received"].astype(np.int64))
+        # A scan by a clock that was ahead ends a stay that would else be open as of then, whatever time it claims.
+        counts = (at >= self.kept_from) & ((at < self.until) | (at > self.as_of))
+        counting = every.take(counts & every.counted(self.as_of, self.revocations))
+        return counting.take(order_of(counting.scans, device_id))
 
 
 class Surroundings:
-    """The places and hours at which somebody may have met the index subjects."""
+    """The places and hours at which somebody may have met those who were present.
 
-    def __init__(self) -> None:
-        self.spans: Final[dict[int, Spans]] = {}
-        """By place-hour: the place's number above, the hour since the epoch below 32 bits."""
+    Present was somebody, or the air they left behind, at `place` (its number) during `[start, end)` (Unix ms). Whoever
+    was there with them was scanned in at most the place's dwell before they came and before the end, or, where the
+    entry was missed, scanned out after they came and at most the dwell after the end.
+    """
 
-    def add(self, place: int, dwell_ms: int, start: int, end: int) -> None:
-        """Somebody was at the place, or left their air there, during `[start, end)` (ms).
+    def __init__(self, place: Ints, dwell_ms: Ints, start: Ints, end: Ints) -> None:
+        self._place: Final = place
+        self._entered: Final = start - dwell_ms, end
+        self._left: Final = start, end + dwell_ms
 
-        Who was there with them was scanned in at most a dwell before they came and before the end, or, where the
-        entry was missed, scanned out after they came and at most a dwell after the end.
-        """
-        spans = Spans(start - dwell_ms, end, start, end + dwell_ms)
-        # No scan happened before the epoch; a negative hour would be one of the place before.
-        for hour in range(max(start - dwell_ms, 0) // HOUR_MS, (end + dwell_ms - 1) // HOUR_MS + 1):
-            known = self.spans.setdefault((place << 32) + hour, spans)
-            if known is not spans:
-                self.spans[(place << 32) + hour] = Spans(
-                    min(known.entered_from, spans.entered_from),
-                    max(known.entered_to, spans.entered_to),
-                    min(known.left_from, spans.left_from),
-                    max(known.left_to, spans.left_to),
-                )
+    @functools.cached_property
+    def stay_hours(self) -> Ints:
+        """By place and hour, in one number: where the settled stays are that touch these times. In order, each once."""
+        return distinct(_place_hours(self._place, *self._entered)[0])
+
+    @property
+    def scan_hours(self) -> Ints:
+        """The same for the scans that matter."""
+        return self._scans[0]
+
+    def matters(self, place_hour: Ints, at: Ints, enters: Bools) -> Bools:
+        """Which of these scans, all of them in `scan_hours`, are near enough."""
+        hours, entered_from, entered_to, left_from, left_to = self._scans
+        row = np.searchsorted(hours, place_hour)
+        low = np.where(enters, entered_from[row], left_from[row])
+        near: Bools = (low <= at) & (at < np.where(enters, entered_to[row], left_to[row]))
+        return near
+
+    @functools.cached_property
+    def _scans(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """The hours, and of each the spans of entries and of exits that matter."""
+        hours, which = _place_hours(self._place, self._entered[0], self._left[1])
+        order = np.argsort(hours, kind="stable")
+        hours, which = hours[order], which[order]
+        begins = np.flatnonzero(np.append(True, hours[1:] != hours[:-1])[: len(hours)])
+        (entered_from, entered_to), (left_from, left_to) = (
+            (_each(np.minimum, low[which], begins), _each(np.maximum, high[which], begins))
+            for low, high in (self._entered, self._left)
+        )
+        return hours[begins], entered_from, entered_to, left_from, left_to
 
 
 class SubjectsAround(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,22 +143,176 @@ class SubjectsAround(msgspec.Struct, frozen=True, kw_only=True):
     as_of: int
 
     SQL: ClassVar[str] = """
-SELECT place_hour, toUnixTimestamp64Milli(at), (kind != 'out')::Bool, lower(hex(subject))
+SELECT place_hour, toUnixTimestamp64Milli(at) AS at, kind != 'out' AS enters, subject
 FROM scans_by_place_hour
 WHERE place_hour IN {place_hours:Array(UInt64)}
   AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
 
-    def read(self, store: Store) -> set[str]:
-        """The subjects, 32 hex digits each."""
-        spans = self.surroundings.spans
-        found: set[str] = set()
-        for place_hours in _pieces(sorted(spans), PLACE_HOURS_A_QUERY):
-            parameters = {"place_hours": place_hours, "as_of": self.as_of}
-            for place_hour, at, enters, subject in store.rows(self.SQL, parameters):
-                span = spans[place_hour]
-                if span.entered_from <= at < span.entered_to if enters else span.left_from <= at < span.left_to:
-                    found.add(subject)
-        return found
+    def read(self, store: Store) -> Subjects:
+        """The subjects, each once, in order."""
+        found = [NOBODY]
+        for place_hours in _pieces(self.surroundings.scan_hours.tolist(), PLACE_HOURS_A_PARAMETER):
+            rows = store.columns(self.SQL, {"place_hours": Listed(place_hours), "as_of": self.as_of})
+            if len(rows):
+                hours, enters = rows["place_hour"].astype(np.int64), rows["enters"].astype(np.bool_)
+                found.append(rows["subject"][self.surroundings.matters(hours, rows["at"], enters)])
+        return numbered(np.concatenate(found))[0]
+
+
+class Settled(NamedTuple):
+    """Stays of which no time has decided yet what only time ends, and who is being settled anew, in order.
+
+    `newest` is the latest mark (Unix ms) that any of the rows read was settled for.
+    """
+
+    visits: Visits
+    unsettled: Subjects
+    newest: int
+
+
+class SettledAround(msgspec.Struct, frozen=True, kw_only=True):
+    """Which settled stays touch these surroundings, as of the mark `settled` (Unix ms)?
+
+    `proof`: with the scans that prove them; without, they come sooner.
+    """
+
+    surroundings: Surroundings
+    settled: int
+    proof: bool
+
+    SQL: ClassVar[str] = f"""
+SELECT place_hour, subject, start, end, entry, exit, settled$proof
+FROM {STAYS_BY_PLACE_HOUR}
+WHERE place_hour IN $hours
+SETTINGS max_threads = $threads"""
+    PROOF: ClassVar[str] = ", scans.1 AS devices, scans.2 AS seqs"
+
+    def read(self, store: Store) -> Settled:
+        """Each stay once, in its newest version."""
+        visits, settled = [NONE], [np.empty(0, dtype=np.int64)]
+        for some in _pieces(self.surroundings.stay_hours.tolist(), STAY_HOURS_A_QUERY):
+            rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
+            if len(rows):
+                visits.append(_visits(rows, proof=self.proof))
+                settled.append(rows["settled"].astype(np.int64))
+        every, versions = together(visits), np.concatenate(settled)
+        unsettled = numbered(every.subject[versions > self.settled])[0]
+        return Settled(_newest(every, versions), unsettled, int(versions.max(initial=self.settled)))
+
+    def _rows(self, store: Store, hours: Sequence[Sequence[int]]) -> Columns:
+        arrays = [f"{{hours_{number}:Array(UInt64)}}" for number in range(len(hours))]
+        # Few rows each at few places are read soonest by one thread.
+        sql = Template(self.SQL).substitute(
+            proof=self.PROOF if self.proof else "",
+            hours=arrays[0] if len(arrays) == 1 else f"arrayConcat({', '.join(arrays)})",
+            threads=1 if len(arrays) == 1 else 0,
+        )
+        return store.columns(sql, {f"hours_{number}": Listed(some) for number, some in enumerate(hours)})
+
+
+class LateSubjects(msgspec.Struct, frozen=True, kw_only=True):
+    """Of whom did the log take in scans in `(after, upto]` (Unix ms), if they are among `subjects` or were ever scanned
+    in these surroundings?
+    """
+
+    subjects: Subjects
+    surroundings: Surroundings
+    after: int
+    upto: int
+
+    # Parts of the log know their span of `received`: only those that hold something new are read.
+    LATE: ClassVar[str] = (
+        "SELECT DISTINCT subject FROM log"
+        " WHERE received > fromUnixTimestamp64Milli({after:Int64}, 'UTC')"
+        " AND received <= fromUnixTimestamp64Milli({upto:Int64}, 'UTC')"
+    )
+    NAMED: ClassVar[str] = f"{LATE} AND {NAMED}"
+    HERE: ClassVar[str] = (
+        f"{LATE} AND subject GLOBAL IN"
+        " (SELECT subject FROM scans_by_place_hour WHERE place_hour IN {place_hours:Array(UInt64)})"
+    )
+
+    def read(self, store: Store) -> Subjects:
+        """The subjects, each once, in order."""
+        span, found = {"after": self.after, "upto": self.upto}, [NOBODY]
+        for subjects in _pieces(pseudonyms_of(self.subjects), SUBJECTS_NAMED_MAX):
+            found.append(_subjects(store.columns(self.NAMED, span | {"subjects": Listed(subjects)})))
+        for place_hours in _pieces(self.surroundings.scan_hours.tolist(), PLACE_HOURS_A_PARAMETER):
+            found.append(_subjects(store.columns(self.HERE, span | {"place_hours": Listed(place_hours)})))
+        return numbered(np.concatenate(found))[0]
+
+
+def _subjects(rows: Columns) -> Subjects:
+    return rows["subject"] if len(rows) else NOBODY
+
+
+def _visits(rows: Columns, *, proof: bool) -> Visits:
+    visits = Visits(
+        rows["subject"],
+        rows["place_hour"].astype(np.int64) >> PLACE_SHIFT,
+        rows["start"].astype(np.int64),
+        rows["end"].astype(np.int64),
+        rows["entry"],
+        rows["exit"],
+        np.zeros(len(rows) + 1, dtype=np.int64),
+        NONE.device,
+        NONE.seq,
+    )
+    if not proof:
+        return visits
+    devices, seqs = rows.lists("devices"), rows.lists("seqs").values
+    return visits._replace(first=devices.first, device=devices.values.astype(np.int64), seq=seqs.astype(np.int64))
+
+
+def _newest(visits: Visits, settled: Ints) -> Visits:
+    """Each stay once, of all its rows the one that was settled last, unless that says that there is no such stay.
+
+    A stay that changes is written again under every hour; where that takes it from some, they say so by the same mark.
+    """
+    there = visits.exit != GONE
+    last = _last_of_each(visits.subject, visits.place, visits.start, visits.entry, latest=2 * settled + there)
+    newest = last[there[last]]
+    return visits if len(newest) == len(there) else visits.take(newest)
+
+
+def _last_of_each(subject: Subjects, *columns: Column, latest: Column) -> Ints:
+    """The rows, but of those with the same subject and columns only the one whose `latest` is greatest.
+
+    Few are the same: by a number made of all columns it is seen which may be.
+    """
+    halves = np.ascontiguousarray(subject).view("<u8").reshape(-1, 2)
+    mixed = np.zeros(len(subject), dtype=np.uint64)
+    for column in (halves[:, 0], halves[:, 1], *columns):
+        mixed = (mixed ^ column.astype(np.uint64)) * MIXING
+        mixed ^= mixed >> np.uint64(32)
+    order = np.argsort(mixed)
+    equal = np.zeros(len(order) + 1, dtype=np.bool_)
+    equal[1:-1] = mixed[order[1:]] == mixed[order[:-1]]
+    doubtful = np.zeros(len(order), dtype=np.bool_)
+    doubtful[order[equal[1:] | equal[:-1]]] = True
+    rows = np.flatnonzero(doubtful)
+    if not len(rows):
+        return np.arange(len(subject))
+    named_by = [numbered(subject[rows])[1], *(column[rows] for column in columns)]
+    among = np.lexsort((latest[rows], *named_by))
+    last = np.ones(len(rows), dtype=np.bool_)
+    last[:-1] = np.logical_or.reduce([column[among[1:]] != column[among[:-1]] for column in named_by])
+    return np.sort(np.concatenate((np.flatnonzero(~doubtful), rows[among[last]])))
+
+
+def _each(function: np.ufunc, values: Ints, begins: Ints) -> Ints:
+    """The function over each run of values."""
+    reduced: Ints = function.reduceat(values, begins) if len(begins) else values
+    return reduced
+
+
+def _place_hours(place: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Every hour that each `[start, end)` (Unix ms) touches, with the place in one number; and which each is of."""
+    # No scan happened before the epoch; a negative hour would be one of the place before.
+    first, last = np.maximum(start, 0) // HOUR_MS, (end - 1) // HOUR_MS
+    begins = offsets(last - first + 1)
+    which = np.repeat(np.arange(len(place)), last - first + 1)
+    return (place[which] << PLACE_SHIFT) + first[which] + np.arange(begins[-1]) - begins[:-1][which], which
 
 
 def _pieces(items: Iterable[T], length: int) -> Iterator[list[T]]:

@@ -3,10 +3,9 @@
 A trace as of T sees the places as they were registered at T, so that a dwell changed later changes no earlier answer.
 """
 
-import logging
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -16,44 +15,43 @@ from events.cases import Case, Subject
 from events.control import (
     CaseConfirmed,
     DeviceEnrolled,
-    PlaceRegistered,
     Recorded,
     SubjectAdded,
     TokenIssued,
     TokenRevoked,
 )
-from events.places import PLACE_DEPTH_MAX, Place, PlaceTree
-from keys.keyring import Keyring
-
-PLACE_TREES_KEPT: Final = 4
-"""Trees of past moments stay in memory this many at a time; a tree of a whole country takes about a second to build."""
+from events.places import PlaceTree
+from projections.kept import Kept
+from projections.stay_rules import StayRules
+from tracing.retention.closings import Closings
 
 CaughtUp = Callable[[float], bool]
 """Whether, within these seconds, everything that the control stream held at the call is in the registry."""
-
-log = logging.getLogger(__name__)
 
 
 class Registry:
     """A fold of the control stream. One thread applies; any thread reads."""
 
     def __init__(self) -> None:
-        self.keyring: Final = Keyring()
+        self.stay_rules: Final = StayRules()
+        self.keyring: Final = self.stay_rules.keyring
         self.tokens_by_sha256: Final[dict[bytes, Token]] = {}
         self._device_ids: Final[dict[int, str]] = {}
         self._device_places: Final[dict[str, frozenset[str]]] = {}
-        self._places: Final = _PlaceHistory()
+        self._places: Final = self.stay_rules.places
         self._cases: Final[dict[str, list[tuple[int, Case]]]] = {}
         self._subjects: Final[dict[str, Subject]] = {}
+        self.kept: Final = Kept()
+        self.closings: Final = Closings()
         self._lock: Final = threading.Lock()
 
     def apply(self, recorded: Recorded) -> None:
         """Take in the next event of the control stream, in its order."""
         with self._lock:
-            self.keyring.apply(recorded)
+            self.stay_rules.apply(recorded)
+            self.kept.apply(recorded)
+            self.closings.apply(recorded)
             match recorded.event:
-                case PlaceRegistered(place=place):
-                    self._places.add(recorded.at, place)
                 case DeviceEnrolled(device=device):
                     self._device_ids[device.number] = device.id
                     if device.place is not None:
@@ -83,6 +81,16 @@ class Registry:
         """
         with self._lock:
             return self._places.tree(self._places.count_at(ms), naming)
+
+    def places_around(self, ms: int, numbers: Iterable[int]) -> PlaceTree:
+        """The places of these numbers as `places_as_of` has them, and those that they lie in: no others."""
+        with self._lock:
+            return self._places.around(ms, numbers)
+
+    def stays_redecided(self, after: int, upto: int) -> bool:
+        """Whether what was recorded in `(after, upto]` (ms) may make the same scans other stays."""
+        with self._lock:
+            return self.stay_rules.changed(after, upto)
 
     def cases(self) -> list[Case]:
         """Every case in its latest version, by id."""
@@ -132,82 +140,3 @@ def place_id(places: PlaceTree, number: int) -> str:
     """The id of a place by the registry's number; `#<number>` where nobody registered it."""
     place = places.by_number.get(number)
     return place.id if place is not None else f"#{number}"
-
-
-class _PlaceHistory:
-    """Every version of every place in the order of the control stream; a tree is named by how many it has seen."""
-
-    def __init__(self) -> None:
-        self._recorded: Final[list[int]] = []
-        self._versions: Final[list[Place]] = []
-        self._current: Final[dict[str, Place]] = {}
-        self._earliest: Final[dict[int, Place]] = {}
-        self._trees: Final[dict[int, PlaceTree]] = {}
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-    def add(self, at: int, place: Place) -> None:
-        """Take in a version. One that breaks the tree (two writers at once) is left out, here and on every replay."""
-        if not self._fits(place):
-            log.warning("place %s (number %d) does not fit into the tree and is left out", place.id, place.number)
-            return
-        self._recorded.append(at)
-        self._versions.append(place)
-        self._current[place.id] = place
-        self._earliest.setdefault(place.number, place)
-
-    def count_at(self, ms: int) -> int:
-        """How many versions were recorded at `ms` or before."""
-        return bisect_right(self._recorded, ms)
-
-    def tree(self, count: int, naming: Iterable[int] = ()) -> PlaceTree:
-        """The tree after the first `count` versions, with the earliest version of the others that are named."""
-        tree = self._tree(count)
-        later = [number for number in naming if number not in tree.by_number and number in self._earliest]
-        if not later:
-            return tree
-        return PlaceTree([*tree.by_id.values(), *self._joining(tree, later).values()])
-
-    def _tree(self, count: int) -> PlaceTree:
-        tree = self._trees.pop(count, None)
-        if tree is None:
-            tree = PlaceTree({place.id: place for place in self._versions[:count]}.values())
-        while len(self._trees) >= PLACE_TREES_KEPT:
-            del self._trees[next(iter(self._trees))]
-        self._trees[count] = tree
-        return tree
-
-    def _joining(self, tree: PlaceTree, numbers: Iterable[int]) -> dict[str, Place]:
-        """The named places and those around them that the tree lacks, each in its earliest version.
-
-        An earliest version can only name a parent that was registered before it: no ring can come of it.
-        """
-        earliest_by_id = {place.id: place for place in self._earliest.values()}
-        joining: dict[str, Place] = {}
-        for number in numbers:
-            place: Place | None = self._earliest[number]
-            while place is not None and place.id not in tree.by_id and place.id not in joining:
-                joining[place.id] = place
-                place = earliest_by_id[place.parent] if place.parent is not None else None
-        return joining
-
-    def _fits(self, place: Place) -> bool:
-        known = self._current.get(place.id)
-        if known is None:
-            parent_known = place.parent is None or place.parent in self._current
-            return parent_known and sum(1 for _ in self._upward(place)) <= PLACE_DEPTH_MAX
-        if known.parent == place.parent:
-            return True
-        # Moving a place moves all that lies within it: rare, so simply try the whole tree.
-        try:
-            PlaceTree((self._current | {place.id: place}).values())
-        except ValueError:
-            return False
-        return True
-
-    def _upward(self, place: Place) -> Iterator[Place]:
-        parent = place.parent
-        while parent is not None:
-            yield self._current[parent]
-            parent = self._current[parent].parent

@@ -1,15 +1,21 @@
-"""Saved traces: the question and the answer, byte for byte, so that a decision can be looked up later."""
+"""Saved traces: the question and the answer, byte for byte, so that a decision can be looked up later.
 
+A small answer waits in the audit stream, in the entry of who asked for it, until it lies in the store a moment later;
+readers look there first.
+"""
+
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from events.audit import SavedAnswer, subjects_in, unpacked
 from events.scans import AT_MS_MAX, AtMs
+from storage.audit_stream import AuditStream
 from storage.clickhouse import Row, Store
+from storage.saved_traces import insert_saved
+from tracing.audit_reader import answerable
 from tracing.cursor import cursor_of, position_of
-from tracing.times import datetime_of
-
-COLUMNS: Final = ("id", "asked_at", "actor", "fingerprint", "question", "answer")
 
 
 class SavedTrace(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,43 +41,66 @@ class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     id: str
 
 
-class SavedTraces:
-    """The table `traces`: save, list, read. Every method raises `StoreDown`."""
+def saving(trace: SavedTrace, *, question: bytes, answer: bytes) -> SavedAnswer:
+    """A trace as `AuditLog.write` keeps it together with who asked. `question` and `answer` are UTF-8 JSON."""
+    return SavedAnswer(**msgspec.structs.asdict(trace), question=question, answer=answer)
 
-    def __init__(self, store: Store) -> None:
+
+class SavedTraces:
+    """Save, list, read. Every method raises `StoreDown`; those that read, AUDIT_DOWN as `ProblemError`, too."""
+
+    def __init__(self, store: Store, stream: AuditStream) -> None:
         self._store: Final = store
+        self._stream: Final = stream
 
     def save(self, trace: SavedTrace, *, question: bytes, answer: bytes) -> None:
-        """Keep a trace for good. `question` and `answer` are UTF-8 JSON."""
-        row = (
-            trace.id,
-            datetime_of(trace.asked_at),
-            trace.actor,
-            bytes.fromhex(trace.fingerprint),
-            question.decode(),
-            answer.decode(),
-        )
-        self._store.insert("traces", COLUMNS, [row])
+        """Keep a trace for good, straight in the store. Dearer than to have `AuditLog.write` keep it."""
+        insert_saved(self._store, [saving(trace, question=question, answer=answer)])
 
     def page(self, limit: int, cursor: str | None) -> SavedTracesPage:
         """Up to `limit` traces, newest first. Raises QUESTION_INVALID as `ProblemError` for a foreign cursor."""
         position = position_of(cursor, _Position) if cursor is not None else _Position(AT_MS_MAX, "")
+        behind = (position.asked_at, position.id)
+        waiting = [_listed(saved) for saved in self._waiting() if (saved.asked_at, saved.id) < behind]
         rows = self._store.rows(
             "SELECT id, toUnixTimestamp64Milli(asked_at), actor, lower(hex(fingerprint)) FROM traces"
             " WHERE (asked_at, id) < (fromUnixTimestamp64Milli({asked_at:Int64}, 'UTC'), {id:String})"
-            " ORDER BY asked_at DESC, id DESC LIMIT {limit:UInt32}",
+            " ORDER BY asked_at DESC, id DESC LIMIT 1 BY id LIMIT {limit:UInt32}",
             {"asked_at": position.asked_at, "id": position.id, "limit": limit + 1},
         )
-        items = [_saved(row) for row in rows[:limit]]
-        if len(rows) <= limit:
+        found = {trace.id: trace for trace in [*waiting, *map(_saved, rows)]}
+        items = sorted(found.values(), key=lambda trace: (trace.asked_at, trace.id), reverse=True)
+        if len(items) <= limit:
             return SavedTracesPage(items, None)
-        return SavedTracesPage(items, cursor_of(_Position(items[-1].asked_at, items[-1].id)))
+        last = items[limit - 1]
+        return SavedTracesPage(items[:limit], cursor_of(_Position(last.asked_at, last.id)))
 
     def answer(self, trace_id: str) -> bytes | None:
         """The answer exactly as it was given, or None where there is no such trace."""
+        for saved in self._waiting():
+            if saved.id == trace_id:
+                return saved.answer
         rows = self._store.rows("SELECT answer FROM traces WHERE id = {id:String} LIMIT 1", {"id": trace_id})
         text: str | None = rows[0][0] if rows else None
         return text.encode() if text is not None else None
+
+    def naming(self, subject: str) -> list[str]:
+        """The ids of the saved traces that name somebody, by pseudonym, sorted."""
+        pseudonym = bytes.fromhex(subject)
+        waiting = {saved.id for saved in self._waiting() if pseudonym in subjects_in(saved.answer)}
+        sql = "SELECT DISTINCT trace FROM trace_subjects WHERE subject = toFixedString(unhex({subject:String}), 16)"
+        return sorted(waiting | {row[0] for row in self._store.rows(sql, {"subject": subject})})
+
+    def _waiting(self) -> Iterator[SavedAnswer]:
+        """What is not in the store yet, unpacked one by one: together they may be ten times what the stream may hold.
+
+        To be gone through before the store is asked, so that nothing is missed while it moves.
+        """
+        return (unpacked(link.saved) for link in answerable(self._stream.waiting) if link.saved)
+
+
+def _listed(saved: SavedAnswer) -> SavedTrace:
+    return SavedTrace(id=saved.id, asked_at=saved.asked_at, actor=saved.actor, fingerprint=saved.fingerprint)
 
 
 def _saved(row: Row) -> SavedTrace:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from litestar import Litestar, Router
@@ -21,13 +21,28 @@ from tracing.parts import Parts
 from tracing.routes import (
     audit,
     cases,
+    closings,
+    clusters,
+    comparisons,
     device_log,
     devices,
+    directory,
+    doubts,
+    exports,
+    exposures,
     gaps,
     health,
+    impact,
+    jobs,
+    occupancy,
+    people,
     places,
+    presets,
     proofs,
+    retention,
+    reveals,
     sequence,
+    sources,
     subjects,
     traces,
 )
@@ -53,15 +68,30 @@ SECURITY_HEADERS: Final[Sequence[tuple[bytes, bytes]]] = (
 
 ROUTES: Final[Sequence[HTTPRouteHandler]] = (
     *cases.ROUTES,
+    *closings.ROUTES,
     *traces.ROUTES,
+    *comparisons.ROUTES,
+    *presets.ROUTES,
+    *jobs.ROUTES,
+    *exports.ROUTES,
     *subjects.ROUTES,
     *proofs.ROUTES,
+    *people.ROUTES,
     *places.ROUTES,
+    *occupancy.ROUTES,
+    *sources.ROUTES,
+    *exposures.ROUTES,
+    *clusters.ROUTES,
     *devices.ROUTES,
+    *impact.ROUTES,
+    *doubts.ROUTES,
     *device_log.ROUTES,
     *gaps.ROUTES,
     *sequence.ROUTES,
+    *retention.ROUTES,
     *audit.ROUTES,
+    *directory.ROUTES,
+    *reveals.ROUTES,
     *health.ROUTES,
 )
 
@@ -77,7 +107,7 @@ def trace_service(parts: Parts) -> Litestar:
         guards=[_guard(parts)],
         exception_handlers={Exception: answer_fault},
         before_send=[_finish(parts)],
-        lifespan=[_threads],
+        lifespan=[_threads, _jobs(parts)],
         request_max_body_size=REQUEST_BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -126,3 +156,14 @@ async def _threads(_: Litestar) -> AsyncIterator[None]:
     with ThreadPoolExecutor(REQUEST_THREADS_MAX, thread_name_prefix="trace") as executor:
         asyncio.get_running_loop().set_default_executor(executor)
         yield
+
+
+def _jobs(parts: Parts) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """What works on in the background ends with the service."""
+
+    @asynccontextmanager
+    async def ending(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(parts.jobs.stop)
+
+    return ending

@@ -9,6 +9,7 @@ from app.commands.options import PURPOSE, TIME
 from app.key_file import load
 from app.settings import Settings
 from tracing.routes.cases import CaseRequest
+from tracing.routes.closings import CaseState, ClosingRequest, ReopeningRequest
 
 
 @click.group()
@@ -71,3 +72,44 @@ def confirm(
         f" Next: truyvet trace --case {confirmed.id}",
         err=True,
     )
+
+
+@case.command()
+@click.argument("case_id", metavar="ID")
+@click.option("--at", type=TIME, default="now", show_default=True, help="Since when nobody works on it any more.")
+@PURPOSE
+@click.pass_obj
+def close(settings: Settings, *, case_id: str, at: int, purpose: str) -> None:
+    """Close case ID: its saved traces go once nobody needs them any more (`truyvet retention show`).
+
+    \b
+    Example:
+      truyvet case close f0-17 --purpose "the outbreak at the market is over"
+    """
+    _tell(api_client(settings).close_case(case_id, ClosingRequest(at=at, purpose=purpose)))
+
+
+@case.command()
+@click.argument("case_id", metavar="ID")
+@PURPOSE
+@click.pass_obj
+def reopen(settings: Settings, *, case_id: str, purpose: str) -> None:
+    """Open case ID again: its saved traces stay.
+
+    \b
+    Example:
+      truyvet case reopen f0-17 --purpose "a late test links another cluster to it"
+    """
+    _tell(api_client(settings).reopen_case(case_id, ReopeningRequest(purpose=purpose)))
+
+
+def _tell(state: CaseState) -> None:
+    if state.closed_at is None:
+        click.echo(f"{state.case} is open: its saved traces stay.")
+    elif state.traces_go_at is None:
+        click.echo(f"{state.case} is closed since {shown(state.closed_at)}. Saved traces are kept for good.")
+    else:
+        click.echo(
+            f"{state.case} is closed since {shown(state.closed_at)}. Its saved traces go after"
+            f" {shown(state.traces_go_at)}, unless another open case needs them."
+        )

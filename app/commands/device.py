@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from rich.table import Table
 
 from app.clock import now_ms, shown
-from app.commands.options import TIME
+from app.commands.impact_report import tell_impact
+from app.commands.options import PURPOSE, TIME
 from app.field_words import fault_in_words
 from app.registries import Registries, open_registries
 from app.settings import Settings
@@ -26,6 +27,9 @@ HOUR_SECONDS: Final = 3_600
 
 key_file_option = click.option(
     "--key-file", type=click.Path(dir_okay=False, path_type=Path), help="Where the private key goes; default KEYID.pem."
+)
+PURPOSE_OF_A_DRY_RUN: Final = click.option(
+    "--purpose", help="Of a dry run: why you look at these people, 10 to 500 characters; kept in the audit log."
 )
 public_key_option = click.option(
     "--public-key", metavar="BASE64", help="The device made its key pair itself: the 32 bytes of its public key."
@@ -145,17 +149,27 @@ def rotate(
 @click.argument("keyid")
 @click.option("--from", "since", type=TIME, help="Untrusted from when on; default now.")
 @click.option("--reason", default="", help="Why; no personal data, please.")
+@click.option("--dry-run", is_flag=True, help="Revoke nothing: say what it would change, as `device impact` does.")
+@PURPOSE_OF_A_DRY_RUN
 @click.pass_obj
-def revoke(settings: Settings, keyid: str, since: int | None, reason: str) -> None:
+def revoke(
+    settings: Settings, *, keyid: str, since: int | None, reason: str, dry_run: bool, purpose: str | None
+) -> None:
     """Revoke KEYID. What the log received under it since --from no longer counts for any trace.
 
     Use the time from which the key may have been in other hands, not the time when you noticed. Of several
-    revocations of a key the earliest time counts.
+    revocations of a key the earliest time counts. `truyvet device restore` lifts them.
 
     \b
     Example:
+      truyvet device revoke gate-1.1 --from 2021-10-21T08:00 --dry-run --purpose "the scanner at gate 1 was stolen"
       truyvet device revoke gate-1.1 --from 2021-10-21T08:00 --reason "stolen"
     """
+    if dry_run:
+        if purpose is None:
+            raise click.UsageError("A dry run looks at people: say with --purpose why.")
+        tell_impact(settings, keyid, now_ms() if since is None else since, purpose, as_json=False)
+        return
     with open_registries(settings) as registries:
         key = registries.registry.keyring.key(keyid)
         if key is None:
@@ -168,6 +182,50 @@ def revoke(settings: Settings, keyid: str, since: int | None, reason: str) -> No
             )
         registries.record(enrolment.revoked(key, revoked_from, reason))
     click.echo(f"{keyid} is revoked from {shown(revoked_from)} on.")
+
+
+@device.command()
+@click.argument("keyid", metavar="KEYID")
+@click.option("--reason", default="", help="Kept with the event. No personal data, please.")
+@click.pass_obj
+def restore(settings: Settings, keyid: str, reason: str) -> None:
+    """Lift every revocation of KEYID: it was never in wrong hands.
+
+    Its scans count again for every trace as of now or later, and it may sign again. A trace as of a moment between
+    revocation and lifting still answers as it did. A key that should not sign any more is rotated instead
+    (`truyvet device rotate ID --overlap-hours 0`): what it signed before goes on to count.
+
+    \b
+    Example:
+      truyvet device restore gate-1.1 --reason "found in the store room"
+    """
+    with open_registries(settings) as registries:
+        key = registries.registry.keyring.key(keyid)
+        if key is None:
+            raise click.ClickException(f"No key is called {keyid!r}. `truyvet device list` shows them.")
+        if key.revoked_from is None:
+            raise click.ClickException(f"{keyid} is not revoked.")
+        registries.record(enrolment.restored(key, reason))
+    click.echo(f"{keyid} is trusted again; it was revoked from {shown(key.revoked_from)} on.")
+
+
+@device.command()
+@click.argument("keyid", metavar="KEYID")
+@click.option("--from", "since", type=TIME, help="As if it were untrusted from then on; default as it is revoked now.")
+@PURPOSE
+@click.option("--json", "as_json", is_flag=True, help="Everything, page by page, a line of JSON each.")
+@click.pass_obj
+def impact(settings: Settings, *, keyid: str, since: int | None, purpose: str, as_json: bool) -> None:
+    """Say what revoking KEYID changes, or has changed: scans, and saved traces.
+
+    Every saved trace that the scans can concern is asked again, as of its own moment, as if the revocation had been
+    known then. Nothing is revoked.
+
+    \b
+    Example:
+      truyvet device impact gate-1.1 --from 2021-10-21T08:00 --purpose "the scanner at gate 1 was stolen"
+    """
+    tell_impact(settings, keyid, since, purpose, as_json=as_json)
 
 
 @device.command("list")

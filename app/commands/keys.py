@@ -5,9 +5,11 @@ import base64
 import click
 
 from app import key_file
+from app.client import api_client
 from app.clock import now_ms
 from app.key_watch import WATCH_SECONDS
 from app.settings import Settings
+from app.terminal import counted
 from events import codec
 
 
@@ -38,6 +40,30 @@ def rotate(settings: Settings) -> None:
         f"Wait {WATCH_SECONDS:.0f} s before you print codes, give scanners `truyvet keys public`, back the file up.",
         err=True,
     )
+
+
+@keys.command("retire-directory")
+@click.pass_obj
+def retire_directory(settings: Settings) -> None:
+    """Destroy the directory keys that were in use before the last rotation, once nobody's key hangs on them.
+
+    Copies of the people's keys that were made before open nothing any more, so that whoever is erased since is erased
+    in those, too. Replace the key file's backups as well.
+
+    \b
+    Example:
+      truyvet keys rotate && sleep 60 && truyvet keys retire-directory
+    """
+    known = key_file.load(settings.keys_path).directory_keys
+    found = api_client(settings).directory_keys()
+    hanging = sum(each.people for each in found.keys if each.kid != found.current)
+    if not known or found.current != known[-1].kid or hanging:
+        raise click.ClickException(
+            f"{counted(hanging, 'key is', 'keys are')} still to be wrapped anew. Wait a moment, then try again."
+        )
+    fresh = key_file.retire_directory_keys(settings.keys_path)
+    gone = len(known) - len(fresh.directory_keys)
+    click.echo(f"{counted(gone, 'old directory key', 'old directory keys')} destroyed; {found.current} is in use.")
 
 
 @keys.command()

@@ -27,19 +27,20 @@ TIME: Final = Time()
 """`2021-10-21T08:30`, `2021-10-21`, `3d` (ago), `now`, or Unix ms."""
 
 
-def _asked(context: click.Context, parameter: click.Parameter, purpose: str | None) -> str:
+def asked_purpose(context: click.Context, purpose: str | None) -> str:
     """The purpose given, or typed in. Never a piped line, which may be somebody's number: purposes are kept."""
     if purpose is not None:
         return purpose
     if not sys.stdin.isatty():
-        raise click.MissingParameter(ctx=context, param=parameter)
+        raise click.MissingParameter(ctx=context, param_hint="'--purpose'", param_type="option")
     return str(click.prompt("Purpose (kept in the audit log)", err=True))
 
 
-PURPOSE: Final = click.option(
-    "--purpose",
-    callback=_asked,
-    help="Why you look at these people, 10 to 500 characters; kept in the audit log.",
-)
+def _asked(context: click.Context, parameter: click.Parameter, purpose: str | None) -> str:
+    return asked_purpose(context, purpose)
+
+
+PURPOSE_HELP: Final = "Why you look at these people, 10 to 500 characters; kept in the audit log."
+PURPOSE: Final = click.option("--purpose", callback=_asked, help=PURPOSE_HELP)
 
 AS_OF: Final = click.option("--as-of", "as_of", type=TIME, help="Answer from what was known then; default now.")

@@ -7,6 +7,7 @@ from typing import TextIO
 import click
 from rich.table import Table
 
+from app.commands.place_occupancy import occupancy
 from app.csv_output import write_csv
 from app.place_file import COLUMNS, FileRefused, change, read_places
 from app.registries import open_registries
@@ -32,9 +33,9 @@ def place() -> None:
 def import_places(settings: Settings, file: TextIO) -> None:
     """Register the places of a CSV file, or change them to what the file says. Safe to repeat.
 
-    Columns: id, name, category, parent, dwell_seconds, province, district, commune, latitude, longitude, capacity;
-    id and name are needed, parents may come in any order. One bad line and nothing is imported. FILE - is standard
-    input.
+    Columns: id, name, category, parent, dwell_seconds, province, district, commune, latitude, longitude, capacity,
+    opens, closes; id and name are needed, parents may come in any order. One bad line and nothing is imported. FILE -
+    is standard input.
 
     \b
     Example:
@@ -84,3 +85,6 @@ def list_places(settings: Settings, category: str | None, within: str | None, *,
         add_row(table, one.id, one.name, one.category.value, one.parent, f"{one.dwell_ms // 60_000} min", one.province)
     show(table)
     click.echo(f"{counted(len(places), 'place', 'places')}.", err=True)
+
+
+place.add_command(occupancy)

@@ -1,12 +1,13 @@
 """`truyvet simulate`: the scans of a make-believe province, through the public edge."""
 
 import datetime
-from typing import Final
+from typing import Final, TextIO
 
 import click
 from rich.console import Console
 
 from app.clock import now_ms
+from app.csv_output import write_csv
 from app.settings import Settings
 from app.simulate.perform import Performed, Province, perform, raise_province
 from app.simulate.plan import (
@@ -26,6 +27,7 @@ from app.simulate.plan import (
 from ingest.limits import EdgeLimits
 
 SENDING_MS_MAX: Final = 6 * HOUR_MS
+LINE_LIST_COLUMNS: Final = ("subject", "name")
 
 
 @click.command()
@@ -41,8 +43,15 @@ SENDING_MS_MAX: Final = 6 * HOUR_MS
 @click.option(
     "--end", type=click.DateTime(["%Y-%m-%d"]), help="The day (in Vietnam) at whose beginning it ends; today."
 )
+@click.option(
+    "--line-list",
+    type=click.File("x", encoding="utf-8"),
+    help="Also write the residents into this new file, for `truyvet people import`; who was out most comes first.",
+)
 @click.pass_obj
-def simulate(settings: Settings, people: int, days: int, seed: int, end: datetime.datetime | None) -> None:
+def simulate(
+    settings: Settings, *, people: int, days: int, seed: int, end: datetime.datetime | None, line_list: TextIO | None
+) -> None:
     """Send the scans of a simulated province to the service that runs here.
 
     Registers places and devices, then posts every scan as signed batches: late ones, repeated ones and refused ones
@@ -58,6 +67,8 @@ def simulate(settings: Settings, people: int, days: int, seed: int, end: datetim
     province = raise_province(settings, plan, console)
     performed = perform(settings, province, console)
     console.print(summary(province, performed), highlight=False)
+    if line_list is not None:
+        write_csv(line_list, LINE_LIST_COLUMNS, residents(province))
     if performed.tally.surprises:
         lines = "\n  ".join(performed.tally.surprises)
         raise click.ClickException(f"Some receipts are not what they must be:\n  {lines}")
@@ -75,6 +86,13 @@ def end_of(day: datetime.datetime | None, days: int) -> int:
     if end - days * DAY_MS < now - EdgeLimits().scan_age_seconds_max * 1000 + SENDING_MS_MAX:
         raise click.BadParameter("that is longer ago than the edge takes scans from", param_hint="--end")
     return end
+
+
+def residents(province: Province) -> list[tuple[str, str]]:
+    """Pseudonym and name of every resident, whoever was at most places first. Their names are numbers."""
+    lives = province.world.lives
+    busiest = sorted(province.world.people, key=lambda person: (-len(lives[person.number]), person.number))
+    return [(province.wallet.pseudonym(person.number), f"Resident {person.number}") for person in busiest]
 
 
 def summary(province: Province, performed: Performed) -> str:

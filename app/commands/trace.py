@@ -1,8 +1,7 @@
-"""`truyvet trace`: who was with a case."""
+"""`truyvet trace`: who was with a case; and what the answers have in common, and what else could be asked."""
 
-import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import click
@@ -10,15 +9,26 @@ from rich.table import Table
 
 from app.client import api_client
 from app.clock import shown, shown_seconds
-from app.commands.options import AS_OF, PURPOSE, TIME
+from app.commands.options import PURPOSE_HELP, asked_purpose
+from app.commands.trace_diff import diff
+from app.commands.trace_jobs import followed, jobs
+from app.commands.trace_people import COLUMNS, cells, known_of
+from app.commands.trace_presets import presets
+from app.commands.trace_question import Asked, check_somebody, question_options
+from app.commands.trace_sweep import sweep
 from app.csv_output import write_csv
 from app.settings import Settings
 from app.terminal import add_row, counted, show
 from events import codec
 from tracing.answer import Answer
-from tracing.question import DEPTH_MAX, MIN_SECONDS_DEFAULT, Index, Rule
-from tracing.routes.traces import TraceRequest
+from tracing.doubt_reading import LeftOut
+from tracing.question import Question
+from tracing.routes.jobs import Job
+from tracing.routes.people import Status
+from tracing.routes.traces import ASYNC, TraceRequest
+from tracing.rule import Rule
 
+QUESTION_FIELDS: Final = Question.__struct_fields__
 CSV_COLUMNS: Final = (
     *("trace", "fingerprint", "as_of_ms", "rule", "min_seconds", "lag_seconds"),
     *("subject", "depth", "seconds", "first_ms", "last_ms"),
@@ -27,78 +37,54 @@ CSV_COLUMNS: Final = (
 )
 
 
-@click.command()
-@click.option("--case", "cases", multiple=True, metavar="ID", help="A confirmed case; may be given several times.")
-@click.option("--subject", "subjects", multiple=True, metavar="PSEUDONYM", help="Or anybody, with --from and --to.")
-@click.option("--from", "from_ms", type=TIME, help="Window from; default the case's infectious one.")
-@click.option("--to", "to_ms", type=TIME, help="Window up to.")
-@click.option("--lag", "lag_seconds", default=0, help="Seconds that the air stays infectious after the case left.")
-@click.option("--min", "min_seconds", default=float(MIN_SECONDS_DEFAULT), show_default=True, help="Seconds together.")
-@click.option(
-    "--rule",
-    type=click.Choice([rule.value for rule in Rule]),
-    default=Rule.TOTAL.value,
-    show_default=True,
-    help="What must last --min: all encounters together, or a single one.",
-)
-@click.option("--depth", type=click.IntRange(1, DEPTH_MAX), default=1, show_default=True, help="2 finds F2 as well.")
-@click.option("--latency", "latency_seconds", default=0, help="Seconds until a contact infects others.")
-@AS_OF
+@click.group(invoke_without_command=True)
+@question_options
+@click.option("--job", "as_job", is_flag=True, help="Ask as a job and follow it; Ctrl-C cancels it.")
 @click.option("--json", "as_json", is_flag=True, help="The whole answer with all its evidence, as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line an encounter, as CSV that is safe in a spreadsheet.")
-@PURPOSE
-@click.pass_obj
+@click.option("--purpose", help=PURPOSE_HELP)
+@click.pass_context
 def trace(
-    settings: Settings,
-    *,
-    cases: tuple[str, ...],
-    subjects: tuple[str, ...],
-    from_ms: int | None,
-    to_ms: int | None,
-    lag_seconds: int,
-    min_seconds: float,
-    rule: str,
-    depth: int,
-    latency_seconds: int,
-    as_of: int | None,
-    purpose: str,
-    as_json: bool,
-    as_csv: bool,
+    context: click.Context, *, asked: Asked, purpose: str | None, as_job: bool, as_json: bool, as_csv: bool
 ) -> None:
     """Find who was with a case: the contacts (F1), with --depth 2 theirs (F2), longest first.
 
-    The answer names every parameter that decided it and is the same whenever it is asked with the same --as-of.
+    The answer names every parameter that decided it and is the same whenever it is asked with the same --as-of. It is
+    saved; the commands below compare it, and ask otherwise. Beside each contact stand their state, doses and last test,
+    where they are known; that look at them is recorded as one of its own.
 
     \b
     Example:
       truyvet trace --case f0-17 --depth 2 --purpose "contacts of case 17" --csv > f1.csv
+      truyvet trace diff TRACE --purpose "late uploads of case 17"
+      truyvet trace sweep --case f0-17 --purpose "how firm is the list"
     """
+    if context.invoked_subcommand is not None:
+        if asked != Asked():
+            raise click.UsageError(f"Options belong behind {context.invoked_subcommand}.")
+        return
     if as_json and as_csv:
         raise click.UsageError("Give --json or --csv, not both.")
-    if not cases and not subjects:
-        raise click.UsageError("Whom? Give --case ID or --subject PSEUDONYM.")
-    if not math.isfinite(min_seconds):
-        raise click.BadParameter("it must be a number of seconds.", param_hint="--min")
-    answer = api_client(settings).trace(
-        TraceRequest(
-            index=Index(cases=cases, subjects=subjects),
-            from_=from_ms,
-            to=to_ms,
-            lag_seconds=lag_seconds,
-            min_seconds=int(min_seconds) if min_seconds == int(min_seconds) else min_seconds,
-            rule=Rule(rule),
-            depth=depth,
-            latency_seconds=latency_seconds,
-            as_of=as_of,
-            purpose=purpose,
-        )
-    )
+    if as_csv and asked.no_evidence:
+        raise click.UsageError("--csv writes a line an encounter: leave --no-evidence out, or give --json.")
+    check_somebody(asked)
+    settings: Settings = context.obj
+    why = asked_purpose(context, purpose)
+    client = api_client(settings)
+    request = TraceRequest(**{field: getattr(asked.question(), field) for field in QUESTION_FIELDS}, purpose=why)
+    answer = client.trace_or_job(request, prefer=ASYNC if as_job else "")
+    if isinstance(answer, Job):
+        answer = followed(client, answer, why)
     if as_json:
         click.echo(codec.to_json(answer))
     elif as_csv:
         write_csv(sys.stdout, CSV_COLUMNS, csv_rows(answer))
     else:
-        _show(answer)
+        _show(answer, known_of(client, [contact.subject for contact in answer.contacts], why))
+
+
+for _command in (diff, sweep, presets, jobs):
+    trace.add_command(_command)
 
 
 def csv_rows(answer: Answer) -> Iterator[tuple[object, ...]]:
@@ -125,9 +111,10 @@ def _scans(scans: tuple[tuple[str, int], ...]) -> str:
     return " ".join(f"{device}/{seq}" for device, seq in scans)
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: Answer, beside: Mapping[str, Status]) -> None:
+    """The table; the columns about people only where something is known of anybody."""
     asked = answer.question
-    table = Table("", "subject", "together", "first", "last", "places")
+    table = Table("", "subject", "together", "first", "last", "places", *(COLUMNS if beside else ()))
     table.columns[1].no_wrap = True
     for contact in answer.contacts:
         places = sorted({one.place for one in contact.encounters})
@@ -139,6 +126,7 @@ def _show(answer: Answer) -> None:
             shown(contact.first),
             shown(contact.last),
             ", ".join(places),
+            *(cells(beside.get(contact.subject)) if beside else ()),
         )
     show(table)
     rule = "together" if asked.rule is Rule.TOTAL else "in a single encounter"
@@ -146,6 +134,18 @@ def _show(answer: Answer) -> None:
         f"{counted(len(answer.contacts), 'contact', 'contacts')} of at least {shown_seconds(asked.min_ms / 1000)}"
         f" {rule}, lag {shown_seconds(asked.lag_ms / 1000)}, depth {asked.depth}, as of {shown(answer.cut_off.as_of)}."
     )
-    if answer.index_without_scans:
-        click.echo(f"{len(answer.index_without_scans)} of those asked about were scanned nowhere.", err=True)
+    absent = [each for each in answer.index if not each.stays]
+    if absent:
+        nearest = [at for each in absent for at in (each.before, each.after) if at is not None]
+        known = f"; their nearest scans: {', '.join(map(shown, sorted(nearest)))}" if nearest else ""
+        click.echo(f"{len(absent)} of those asked about were scanned nowhere in the window{known}.", err=True)
+    if isinstance(answer.left_out, LeftOut):
+        reasons = ", ".join(f"{reason.value} {count:,}" for reason, count in answer.left_out.by_reason.items())
+        click.echo(f"Left out as doubtful: {counted(answer.left_out.scans, 'scan', 'scans')} ({reasons or 'none'}).")
+    if answer.cut_off.kept_from is not None:
+        click.echo(f"Scans from before {shown(answer.cut_off.kept_from)} are kept no longer: not in this answer.")
+    if beside:
+        click.echo("State, doses and last test are as known now, whatever the trace is as of.")
+    if asked.preset is not None:
+        click.echo(f"By the preset {asked.preset}, where not given.")
     click.echo(f"Trace {answer.id}, fingerprint {answer.fingerprint}.")

@@ -10,8 +10,9 @@ from typing import Final
 import redis
 from prometheus_client import CollectorRegistry
 
+from app.clock import now_ms
 from app.errors import Explained
-from app.metrics.projector import ProjectorMetrics
+from app.metrics.projector import ProjectorMetrics, SettlerMetrics
 from app.metrics.sink import SinkMetrics
 from app.settings import Settings
 from app.stream_client import StreamClients
@@ -19,14 +20,20 @@ from app.trail import ProjectorTrail, SinkTrail
 from ingest.sink import Laid, Sink
 from ingest.sink_crew import CrewLimits, SinkCrew
 from projections.projector import Projected, Projector, ProjectorLimits
+from projections.settler import Settler
 from storage.clickhouse import Store
+from storage.control import ControlLog
 from storage.crew import Crew
 from storage.errors import StreamDown
 from storage.partitions import Partition, agreed_count
 from storage.patience import Patience
 from storage.rebuilds import Rebuilds
+from storage.retention_runs import RetentionRuns
+from storage.settled import SettledMarks
 from storage.stream import ScanStream
 from storage.watermarks import Watermarks
+from tracing.retention.keeper import Keeper
+from tracing.retention.run import known
 
 log: Final = logging.getLogger("truyvet.backend")
 
@@ -102,8 +109,17 @@ def sinks(
     return SinkCrew(crew, count, sink_of, store.ping, CrewLimits())
 
 
-def projector(settings: Settings, clients: StreamClients, store: Store, registry: CollectorRegistry) -> Projector:
-    """The projector of every read model."""
+def settler(clients: StreamClients, store: Store, registry: CollectorRegistry) -> Settler:
+    """What settles stays, for the process with the projector."""
+    watermarks = Watermarks(clients.shared, clients.partitions)
+    marks, control = SettledMarks(clients.shared), ControlLog(clients.shared)
+    return Settler(store, watermarks, marks, control, on_settled=SettlerMetrics(registry).on_settled)
+
+
+def projector(
+    settings: Settings, clients: StreamClients, store: Store, registry: CollectorRegistry, settler: Settler
+) -> Projector:
+    """The projector of every read model; a rebuild has the settler derive stays."""
     limits = ProjectorLimits(wait_seconds=settings.project_poll_seconds)
     metrics, trail = ProjectorMetrics(registry), ProjectorTrail()
 
@@ -112,4 +128,24 @@ def projector(settings: Settings, clients: StreamClients, store: Store, registry
         trail.on_span(span)
 
     watermarks = Watermarks(clients.shared, clients.partitions)
-    return Projector(store, watermarks, Rebuilds(clients.shared), limits, on_span=on_span)
+    control = ControlLog(clients.shared)
+    return Projector(
+        store,
+        watermarks,
+        Rebuilds(clients.shared),
+        limits,
+        kept_from=lambda: known(control).kept.kept_from,
+        settler=settler,
+        on_span=on_span,
+    )
+
+
+def retention(settings: Settings, clients: StreamClients, store: Store) -> Keeper:
+    """What lets go of things that are kept no longer; for the process with the projector."""
+    return Keeper(
+        store=store,
+        control=ControlLog(clients.shared, replicas=settings.stream_replicas),
+        runs=RetentionRuns(clients.shared),
+        terms=settings.terms,
+        clock=now_ms,
+    )

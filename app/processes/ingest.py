@@ -86,6 +86,7 @@ async def _serve(settings: Settings, life: Life) -> None:
             limits=EdgeLimits(
                 device_requests_per_second=settings.device_requests_per_second,
                 device_scans_per_second=settings.device_scans_per_second,
+                scan_age_seconds_max=settings.scan_age_seconds_max,
             ),
             on_result=on_result,
         )

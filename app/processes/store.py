@@ -15,6 +15,8 @@ from app.processes.life import Life
 from app.settings import Settings
 from app.stream_client import stream_clients
 from ingest.archive import ControlArchive
+from ingest.audit_archive import AuditArchive
+from storage.audit_stream import AuditStream
 from storage.clickhouse import migrate
 from storage.control import ControlLog
 
@@ -39,7 +41,12 @@ def run(settings: Settings, life: Life) -> None:
     registry = CollectorRegistry()
     life.part("sink", backend.sinks(settings, clients, store, SINK_OWNER, registry).run)
     life.part("archive", ControlArchive(ControlLog(clients.shared), store).run)
-    life.part("projector", backend.projector(settings, clients, store, registry).run)
+    audit = AuditStream(clients.shared, replicas=settings.stream_replicas)
+    life.part("audit archive", AuditArchive(audit, store).run)
+    settler = backend.settler(clients, store, registry)
+    life.part("projector", backend.projector(settings, clients, store, registry, settler).run)
+    life.part("settler", settler.run)
+    life.part("retention", backend.retention(settings, clients, store).run)
     try:
         trace.serve(settings, life, clients, store, process="store", counters=registry)
     finally:

@@ -13,17 +13,26 @@ from app.key_watch import WATCH_SECONDS, KeyWatch
 from app.metrics.process import ControlMetrics
 from app.metrics.progress import ProgressCollector
 from app.ports import bound
-from app.processes import backend, http, vitals
+from app.processes import backend, clusters, http, vitals
 from app.processes.life import Life
 from app.readiness import Watch, trace_parts
 from app.settings import Settings
 from app.stream_client import StreamClients, probe_clients, stream_clients
 from events.control import Recorded
 from storage.accounts import DeviceAccounts
+from storage.audit_stream import AuditStream
 from storage.clickhouse import Store
+from storage.clusters import ClusterFeed
 from storage.control import ControlFollower, ControlLog
+from storage.jobs import JobBoard
+from storage.person_keys import PersonKeys
+from storage.retention_runs import RetentionRuns
+from storage.reveals import RevealBook
+from storage.settled import SettledMarks
 from storage.watermarks import Watermarks
 from tracing.answer import Tracer
+from tracing.directory.names import Directory
+from tracing.directory.reveals import Reveals
 from tracing.metrics import Metrics
 from tracing.parts import Parts
 from tracing.registry import Registry
@@ -58,16 +67,23 @@ def serve(
     def apply(recorded: Recorded) -> None:
         registry.apply(recorded)
         control.on_control(recorded)
+        watcher.on_control(recorded)
 
     follower = ControlFollower(clients.shared, apply, lambda error: life.fail(PART, error))
-    follower.start()
     probes = probe_clients(settings)
     watermarks = Watermarks(clients.shared, probes.partitions)
+    feed = ClusterFeed(clients.shared, replicas=settings.stream_replicas)
+    watcher = clusters.watcher(
+        settings, store=store, registry=registry, caught_up=follower.catch_up, watermarks=watermarks, feed=feed
+    )
+    follower.start()
     readiness = Watch(trace_parts(settings, store))
     readiness.start()
     vitals.describe(process, counters, readiness.look)
     counters.register(ProgressCollector(probes))
     metrics = Metrics(counters)
+    person_keys = PersonKeys(settings.person_keys_path)
+    directory = Directory(store, person_keys, keys, clock=now_ms, random=secrets.token_bytes)
     parts = Parts(
         store=store,
         registry=registry,
@@ -78,9 +94,19 @@ def serve(
             watermarks=watermarks,
             clock=now_ms,
             random=secrets.token_bytes,
+            settled=SettledMarks(clients.shared).read,
             on_step=metrics.on_step,
         ),
         control=ControlLog(clients.shared, replicas=settings.stream_replicas),
+        audit_stream=AuditStream(clients.shared, replicas=settings.stream_replicas),
+        directory=directory,
+        reveals=Reveals(
+            RevealBook(clients.shared, replicas=settings.stream_replicas),
+            settings.reveal_rules,
+            clock=now_ms,
+            random=secrets.token_bytes,
+        ),
+        job_board=JobBoard(clients.shared),
         caught_up=follower.catch_up,
         watermarks=watermarks,
         accounts=DeviceAccounts(clients.shared, clients.partitions),
@@ -89,7 +115,14 @@ def serve(
         clock=now_ms,
         random=secrets.token_bytes,
         checks=readiness.look,
+        retention_runs=RetentionRuns(clients.shared),
+        terms=settings.terms,
+        cluster_feed=feed,
+        occupancy_people_min=settings.occupancy_people_min,
     )
+    life.on_stop(parts.outbreak.listeners.close)
+    life.part("clusters", watcher.run)
+    life.part("directory", directory.run)
     http.run(lambda: _serve(settings, life, parts, watch))
     readiness.stop()
     follower.stop()

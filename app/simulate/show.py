@@ -16,10 +16,10 @@ from app.simulate.presence import Blur
 from app.simulate.verdict import Agreement
 from events.cases import Case
 from events.places import Place, PlaceTree
+from projections.stays import EntryKnown, ExitKnown, Stay
 from tracing.answer import Answer, AnsweredContact
 from tracing.overlap import Encounter
 from tracing.proof import Proof
-from tracing.stays import EntryKnown, ExitKnown, Stay
 
 CONTACTS_SHOWN: Final = 12
 ENCOUNTERS_SHOWN: Final = 5

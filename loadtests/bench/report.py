@@ -1,5 +1,6 @@
 """What a run says: one JSON object a line for programs, and a table with bars for people."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -11,9 +12,12 @@ from loadtests.bench.machine import Machine
 
 BAR_COLUMNS: Final = 24
 
+Say = Callable[[str], None]
+"""Tells people how far the run is."""
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One bench's line. `ratio` is value ÷ baseline value; `met` whether every part of the target is.
+    """One bench's line. `ratio` is value ÷ baseline value; `met` whether every part of the target is, None without one.
 
     `figures` are the bench's own, laid beside the others in the line. `failures` are checks that did not hold: with
     any of them the figures mean nothing.
@@ -25,8 +29,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str
     baseline_value: float
     target: str
-    met: bool
-    progress: float
+    met: bool | None
+    progress: float = 0.0
     """How far towards the target, 1 being there; for the bar."""
     figures: dict[str, Any] = {}
     failures: list[str] = []
@@ -57,13 +61,25 @@ def show(results: list[Result], console: Console) -> None:
             f"{_shown(result.baseline_value)} {result.baseline}",
             f"{result.ratio:.2f}",
             result.target,
-            ProgressBar(total=1.0, completed=min(result.progress, 1.0), width=BAR_COLUMNS),
-            "[red]wrong[/]" if result.failures else "[green]met[/]" if result.met else "[yellow]missed[/]",
+            ""
+            if result.met is None
+            else ProgressBar(total=1.0, completed=min(result.progress, 1.0), width=BAR_COLUMNS),
+            _verdict(result),
         )
     console.print(table)
     for result in results:
         for failure in result.failures:
             console.print(f"{result.bench}: {failure}", style="red", markup=False)
+
+
+def _bar(progress: float) -> ProgressBar:
+    return ProgressBar(total=1.0, completed=min(progress, 1.0), width=BAR_COLUMNS)
+
+
+def _verdict(result: Result) -> str:
+    if result.failures:
+        return "[red]wrong[/]"
+    return {True: "[green]met[/]", False: "[yellow]missed[/]", None: ""}[result.met]
 
 
 def _shown(value: float) -> str:

@@ -5,7 +5,6 @@ A load that several benches look at from different sides runs once.
 
 import contextlib
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,15 +14,13 @@ import msgspec
 from app.clock import now_ms
 from loadtests.bench.bodies import Generators
 from loadtests.bench.codes import person_codes
-from loadtests.bench.system import Directories, System, key_file
+from loadtests.bench.report import Say
+from loadtests.bench.system import Directories, System, key_file, register, registrations
 from loadtests.bench.trial import Trial
 from loadtests.bench.world import World, new_world
 
 SCANS_PER_SECOND_MAX: Final = 1_000_000
 """No load is expected to pass this; the world's devices have time for as many scans."""
-
-Say = Callable[[str], None]
-"""Tells people how far the run is."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +107,7 @@ class Session:
         system = System(
             self.directory(name),
             population.key_file,
-            population.world,
             **{"TRUYVET_INGEST_WORKERS": str(self.sizes.workers)} | settings,
         )
+        register(system.settings, registrations(population.world), recorded_ms=now_ms())
         return Trial(system, population.world, self.generators, keep=keep)

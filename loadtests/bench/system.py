@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +16,7 @@ from app.ports import on_free_ports
 from app.settings import Settings
 from app.stream_client import stream_client
 from app.supervisor import Embedded
+from events import codec
 from events.control import ControlEvent, PlaceRegistered
 from keys.enrolment import enrolled
 from keys.secrets import ServerSecrets
@@ -35,10 +37,10 @@ RAM_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs"})
 
 
 class System:
-    """A running service that knows the world's devices; a context manager. Nothing of it is left at the end."""
+    """A running service; a context manager. No process of it is left at the end."""
 
-    def __init__(self, directory: Path, key_file: Path, world: World, **settings: str) -> None:
-        """`key_file`: the secrets that the world's codes were issued with. `settings` override the defaults."""
+    def __init__(self, directory: Path, key_file: Path, **settings: str) -> None:
+        """`key_file`: the secrets that personal codes were issued with. `settings` override the defaults."""
         environment = {
             "TRUYVET_DATA_DIR": str(directory),
             "TRUYVET_KEY_FILE": str(key_file),
@@ -49,10 +51,8 @@ class System:
         self.embedded: Final = Embedded(self.settings)
         self.redis: Final = stream_client(self.settings)
         self._watermarks: Final = Watermarks(self.redis)
-        self._world: Final = world
 
     def __enter__(self) -> Self:
-        _register(self.settings, self._world)
         self.embedded.start()
         return self
 
@@ -128,24 +128,27 @@ def key_file(directory: Path) -> tuple[Path, ServerSecrets]:
     return path, load_or_create(path, data_exists=False, now_ms=now_ms())
 
 
-def _register(settings: Settings, world: World) -> None:
-    """Write the devices and places down before the service starts: every worker has read them when it is ready."""
+def register(settings: Settings, events: Iterable[ControlEvent], *, recorded_ms: int, scans: int = 0) -> None:
+    """Write places and devices down before a fresh service starts: every worker has read them when it is ready.
+
+    `recorded_ms`: when the control stream shall have taken them in. `scans`: so many lie in the log already.
+    """
     server = EmbeddedValkey(settings.valkey_dir, port=settings.valkey_port)
     server.start()
     try:
         with contextlib.closing(stream_client(settings)) as client:
-            control = ControlLog(client)
-            control.append_all(_events(control, world))
+            ControlLog(client).restore(
+                [(f"{recorded_ms}-{number}", codec.to_json(event)) for number, event in enumerate(events, 1)]
+            )
+            client.hset(ONLY.sink, "rows", str(scans))
     finally:
         server.stop()
 
 
-def _events(control: ControlLog, world: World) -> list[ControlEvent]:
+def registrations(world: World) -> list[ControlEvent]:
+    """The world's places and devices, each with its key."""
     events: list[ControlEvent] = []
     for index in range(world.devices):
-        device, place = world.device(index), world.place(index)
-        if (control.next_number("device"), control.next_number("place")) != (device.number, place.number):
-            raise LoadFailed("The directory is not fresh: its registries have begun already.")
         public = device_key(world, index).public_key().public_bytes_raw()
-        events += [PlaceRegistered(place), *enrolled(device, public, 0)]
+        events += [PlaceRegistered(world.place(index)), *enrolled(world.device(index), public, 0)]
     return events

@@ -23,9 +23,9 @@ from loadtests.bench.report import Result
 from loadtests.bench.session import Session
 from loadtests.bench.system import System
 from loadtests.bench.world import World, seqs
+from projections.stays import Stay
 from storage.watermarks import Watermarks
 from tracing.decoding import PURPOSE_HEADER
-from tracing.stays import Stay
 
 SCANS_PER_SECOND: Final = 50_000
 TIME_PART: Final = 1 / 2

@@ -54,7 +54,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     step_ms: int
 
     def device(self, index: int) -> Device:
-        """The scanner of this index; registries that begin with it give device and place this number."""
+        """The scanner of this index, with the registry's number of it and its place."""
         return Device(id=_name(index), number=index + 1, place=_name(index))
 
     def place(self, index: int) -> Place:

@@ -91,7 +91,7 @@ class OperatorApi:
         while after is not None:
             query = urlencode({"after_seq": after, "limit": page_scans})
             answer = self._settled("GET", f"/v1/devices/{quote(device_id)}/scans?{query}", None, PATIENCE_SECONDS)
-            if answer.status == http.client.NOT_FOUND and _problem_name(answer) == problems.NOT_FOUND.name:
+            if answer.status == http.client.NOT_FOUND and problem_name(answer.body) == problems.NOT_FOUND.name:
                 return
             page = _decoded(answer, LogPage)
             yield from page.scans
@@ -144,20 +144,21 @@ def _decoded(answer: _Answer, kind: type[T]) -> T:
         raise ApiFailed("the service answers in another form than expected: use the release that runs there") from None
 
 
-def _problem(answer: _Answer) -> Problem | None:
+def problem_name(body: bytes) -> str:
+    """Which problem an answer's body names; empty where it names none."""
+    problem = _problem(body)
+    return problem.name if problem is not None else ""
+
+
+def _problem(body: bytes) -> Problem | None:
     try:
-        return codec.from_json(answer.body, Problem)
+        return codec.from_json(body, Problem)
     except msgspec.MsgspecError:
         return None
 
 
-def _problem_name(answer: _Answer) -> str:
-    problem = _problem(answer)
-    return problem.name if problem is not None else ""
-
-
 def _words(method: str, path: str, answer: _Answer) -> str:
-    problem = _problem(answer)
+    problem = _problem(answer.body)
     said = f"{problem.title}. {problem.detail} {problem.action}" if problem is not None else "without a reason"
     return f"{method} {path.partition('?')[0]} was answered {answer.status}: {said}"
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import COMMANDS, cli
+from app.clock import now_ms
+from app.commands.health import CHARACTERS_A_REQUEST, LINES_A_REQUEST, pieces
 from app.scanner import load_private_key
 from app.settings import Settings
 from app.supervisor import Embedded
@@ -167,8 +170,93 @@ def test_from_scan_to_contact_to_proof(door: Door) -> None:
     device, seq = answer["contacts"][0]["encounters"][0]["stay"]["scans"][0]
     assert door.run("prove", device, str(seq), *PURPOSE).startswith("proven")
     rebuilt = door.run("rebuild")
-    assert rebuilt.count("equal") == 2
+    assert rebuilt.count(": equal") == 3
     assert "✗" not in door.run("doctor")
+
+
+def test_contacts_become_f1_with_what_is_known_of_their_health(door: Door, tmp_path: Path) -> None:
+    case_of, case_code = door.person()
+    contact_of, contact_code = door.person()
+    door.scan("in", case_code, contact_code)
+    door.run("case", "confirm", case_of, "--id", "f0-2", "--from", "2h", "--to", "now", *PURPOSE)
+    trace = json.loads(door.run("trace", "--case", "f0-2", "--to", "now", "--min", "0", *PURPOSE, "--json"))
+    assert contact_of in {one["subject"] for one in trace["contacts"]}
+    assert "declared f1" in door.run("people", "contacts", trace["id"], "--days", "14", *PURPOSE)
+    rows = list(csv.DictReader(io.StringIO(door.run("people", "quarantine", "--state", "f1", "--csv", *PURPOSE))))
+    assert (contact_of, trace["id"], "no") in {(row["subject"], row["source"], row["overdue"]) for row in rows}
+    assert case_of in door.run("people", "quarantine", "--state", "f0", *PURPOSE)
+    file = tmp_path / "tests.csv"
+    good = f"{contact_of},test,2021-10-20,RT-PCR,negative,hn-laboratory,1"
+    bad = f"{contact_of},test,2021-13-20,RT-PCR,negative,hn-laboratory,2"
+    file.write_text(f"subject,kind,day,product,result,source,record\n{good}\n{bad}\n", "utf-8")
+    done = truyvet(door.settings, "health", "import", str(file), *PURPOSE)
+    assert (done.returncode, done.stderr) == (1, "line 3, column day: a day is written YYYY-MM-DD\n")
+    assert done.stdout.startswith("1 line kept")
+    table = door.run("trace", "--case", "f0-2", "--to", "now", "--min", "0", *PURPOSE)
+    (row_of,) = [line for line in table.splitlines() if contact_of in line]
+    assert re.search(r"\bf1\b.*negative, RT-PCR, 2021-10-20", row_of)
+    said = door.run("people", "status", contact_of, *PURPOSE)
+    assert said.startswith("f1 since")
+    assert "RT-PCR" in said
+    door.run("people", "declare", "released", contact_of, "--order", "QD-1", *PURPOSE)
+    assert door.run("people", "status", contact_of, *PURPOSE).startswith("released since")
+    assert re.search(r"^released +[1-9]", door.run("people", "counts"), re.MULTILINE)
+    assert "record" in door.run("health", "columns")
+
+
+def test_a_long_file_travels_in_pieces_that_know_their_lines() -> None:
+    lines = [f"{number},x\n" for number in range(2 * LINES_A_REQUEST + 5)]
+    found = list(pieces(io.StringIO("a,b\n" + "".join(lines))))
+    assert [before for before, _ in found] == [0, LINES_A_REQUEST, 2 * LINES_A_REQUEST]
+    assert all(piece.startswith("a,b\n") for _, piece in found)
+    assert [line for _, piece in found for line in piece.splitlines(keepends=True)[1:]] == lines
+    wide = "x" * (CHARACTERS_A_REQUEST // 2) + "\n"
+    assert [before for before, _ in pieces(io.StringIO("a\n" + wide * 3))] == [0, 1, 2]
+    assert list(pieces(io.StringIO(""))) == [(0, "")]
+
+
+def test_what_if_and_what_since(door: Door) -> None:
+    case_of, case_code = door.person()
+    contact_of, contact_code = door.person()
+    late_of, late_code = door.person()
+    door.scan("in", case_code, contact_code)
+    door.run("case", "confirm", case_of, "--id", "f0-since", "--from", "2h", "--to", "now", *PURPOSE)
+    soon = str(now_ms() + 3_600_000)
+    asked = ("--case", "f0-since", "--to", soon, *PURPOSE)
+    before = json.loads(door.run("trace", *asked, "--min", "0", "--preset", "fifteen-minutes", "--job", "--json"))
+    contacts = {one["subject"] for one in before["contacts"]}
+    assert contact_of in contacts, "others were at the market in other tests"
+    assert (before["question"]["preset"], before["question"]["min_seconds"]) == ("fifteen-minutes", 0)
+    door.scan("in", late_code)
+    said = door.run("trace", "diff", before["id"], *PURPOSE)
+    assert "1 added, 0 removed" in said
+    assert late_of in said
+    found = json.loads(door.run("trace", "diff", before["id"], "--min", "36000", "--json", *PURPOSE))
+    assert {one["subject"] for one in found["removed"]} == contacts
+    assert "min_seconds" in found["parameters"]
+    assert found["before"]["trace"] in door.run("trace", "diff", before["id"], found["after"]["trace"], *PURPOSE)
+    swept = ("trace", "sweep", *asked, "--min", "0,36000", "--lag", "0")
+    assert f"{len(contacts) + 1} (100% assumed)" in door.run(*swept)
+    (first, _) = csv.DictReader(io.StringIO(door.run(*swept, "--csv")))
+    assert first["contacts"] == first["open_contacts"] == str(len(contacts) + 1)
+    assert "Corona-Warn-App server" in door.run("trace", "presets")
+    (job,) = json.loads(door.run("trace", "jobs", "--json"))["items"]
+    assert (job["state"], job["trace"]) == ("done", before["id"])
+    assert before["id"] in door.run("trace", "jobs", job["id"])
+
+
+def test_a_command_of_trace_that_is_asked_wrongly_is_a_usage_error(settings: Settings) -> None:
+    for arguments, said in (
+        (("--case", "x", "presets"), "belong behind presets"),
+        (("diff", "A", "B", "--lag", "5", *PURPOSE), "not both"),
+        (("sweep", "--case", "x", "--min", "5,x", *PURPOSE), "whole seconds"),
+        (("sweep", *PURPOSE), "Whom?"),
+        (("--case", "x", "--dwell", "moon=5", *PURPOSE), "category"),
+        (("jobs", "--cancel"), "Which?"),
+    ):
+        done = truyvet(settings, "trace", *arguments, TRUYVET_TOKEN="tvt_x")
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
 
 
 def test_a_problem_is_title_detail_and_action(door: Door) -> None:

@@ -4,9 +4,10 @@ from itertools import count
 
 import pytest
 
-from app.csv_output import plain_cell, safe_cell, write_csv
+from app.csv_output import write_csv
 from app.place_file import COLUMNS, FileRefused, change, read_places
 from events.places import Category, Place, PlaceTree
+from tracing.exports.cells import plain_cell, safe_cell
 
 EMPTY = PlaceTree([])
 

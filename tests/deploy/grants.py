@@ -12,7 +12,7 @@ from typing import Final
 Privilege = tuple[str, str]
 """A privilege and a table, or a pattern of tables: `("SELECT", "log")`."""
 
-_GRANT: Final = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON truyvet\.(?P<table>[a-z_*]+)")
+_GRANT: Final = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:truyvet|system)\.(?P<table>[a-z_*]+)")
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _STRING: Final = re.compile(r"'(?:[^'\\]|\\.)*'")
 _NAME: Final = r"(?:truyvet\.)?`?([a-z][a-z_]*(?:\.[a-z_]+)?)`?"
@@ -27,6 +27,9 @@ _NEEDS: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(rf"^EXCHANGE TABLES .* AND {_NAME}"), ("SELECT", "INSERT", "CREATE TABLE", "DROP TABLE")),
     (re.compile(rf"^ALTER TABLE {_NAME}\s+MODIFY SETTING"), ("ALTER SETTINGS",)),
     (re.compile(rf"^ALTER TABLE {_NAME}\s+MODIFY COLUMN"), ("ALTER MODIFY COLUMN",)),
+    (re.compile(rf"^ALTER TABLE {_NAME}\s+ADD COLUMN"), ("ALTER ADD COLUMN",)),
+    (re.compile(rf"^ALTER TABLE {_NAME}\s+ADD INDEX"), ("ALTER ADD INDEX",)),
+    (re.compile(rf"^ALTER TABLE {_NAME} (?:DROP PARTITION|DELETE)"), ("ALTER DELETE",)),
     (re.compile(rf"^INSERT INTO {_NAME}", re.IGNORECASE), ("INSERT",)),
     (re.compile(rf"^(?:DESCRIBE|DESC) TABLE {_NAME}", re.IGNORECASE), ("SELECT",)),
 )

@@ -120,7 +120,7 @@ def test_only_who_needs_the_keys_sees_them() -> None:
         "migrate": ["keys:/keys"],
         "admin": ["keys:/keys"],
         "ingest": ["keys:/keys:ro"],
-        "trace": ["keys:/keys:ro"],
+        "trace": ["keys:/keys:ro", "people:/people"],
     }
 
 

@@ -26,6 +26,7 @@ from events import codec
 from events.scans import SEQUENCE_PATH, Kind, Scan, ScanBatch
 from keys.codes import issue_person_code
 from keys.http_signatures import sign_question, sign_request
+from storage.audit_stream import AuditStream
 from storage.valkey import server_binary
 from tests.deploy import compose, grants
 from tests.deploy.door import NGINX, Door
@@ -186,6 +187,7 @@ class Deployment:
             "127.0.0.1:8473": f"127.0.0.1:{self.ports['sink']}",
             "127.0.0.1:8474": f"127.0.0.1:{self.ports['project']}",
             "/keys/": f"{self.directory}/keys/",
+            "/people/": f"{self.directory}/people/",
         }.items():
             text = text.replace(name, here)
         return text
@@ -280,6 +282,40 @@ def test_a_scan_becomes_a_trace(deployment: Deployment, ports: tuple[int, int], 
     signed = sign_question(key, f"{name}.1", path=SEQUENCE_PATH, created=int(time.time()))
     status, answer = ask(trace, "GET", SEQUENCE_PATH, signed)
     assert (status, answer["settled"], answer["missing"]) == (200, True, []), answer
+
+
+def test_a_name_is_seen_and_the_record_of_it_is_copied_and_holds(deployment: Deployment) -> None:
+    """Comes after a trace was asked for."""
+    port = deployment.ports["trace"]
+    made = deployment.run("admin", "token", "create", "CDC desk 2", "--role", "admin")
+    token = {"Authorization": f"Bearer {made.stdout.strip()}", "Content-Type": "application/json"}
+    purpose = "Calling the contacts"
+    status, listed = ask(port, "GET", "/v1/traces?limit=1", token)
+    assert status == 200, listed
+    path = f"/v1/traces/{listed['items'][0]['id']}"
+    status, trace = ask(port, "GET", path, token | {"Truyvet-Purpose": purpose})
+    assert status == 200, trace
+    subject = trace["contacts"][0]["subject"]
+    names = {"csv": f"name,subject\nBinh,{subject}\n", "purpose": purpose}
+    status, answer = ask(port, "POST", "/v1/people/import", token, names)
+    assert (status, answer["new"]) == (200, 1), answer
+    status, answer = ask(port, "POST", f"{path}/reveal", token, {"subjects": [subject], "purpose": purpose})
+    assert (status, answer["people"][0]["person"]["name"]) == (200, "Binh"), answer
+    status, answer = ask(port, "POST", "/v1/people/access-log", token, {"subject": subject, "purpose": purpose})
+    assert (status, answer["items"][0]["action"]) == (200, "person-revealed"), answer
+    status, answer = ask(
+        port, "POST", "/v1/people/erase", token, {"subject": subject, "confirm": True, "purpose": purpose}
+    )
+    assert (status, answer) == (200, {"erased": True}), answer
+    assert (deployment.directory / "people" / "keys.sqlite").exists()
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    with redis.Redis(port=deployment.ports["valkey"], username="test", password="test") as client:
+        while AuditStream(client).waits() != (0, 0):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    status, answer = ask(port, "POST", "/v1/audit/verify", token, {"answers": True})
+    assert (status, answer["done"], answer["broken"]) == (200, True, None), answer
+    assert answer["answers"] > 0
 
 
 def send(port: int, key: Ed25519PrivateKey, keyid: str, scans: list[Scan]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ OPERATIONS: Final = [
     (method.upper(), path)
     for path, item in DOCUMENT["paths"].items()
     for method in item
-    if path not in {"/docs", "/openapi.json"}
+    if path not in {"/docs", "/openapi.json", "/v1/clusters/feed"}  # the last of them never ends
 ]
 BOUNDED: Final = settings(
     max_examples=2 * EXAMPLES,
@@ -53,8 +53,14 @@ BOUNDED: Final = settings(
 )
 
 
-UNREACHED: Final = {"/v1/scans", "/v1/sequence", "/v1/traces/{trace_id}", "/v1/cases/{case_id}"}
-"""What nobody reaches by chance: a signature, or an id that the service makes up itself."""
+UNREACHED: Final = {
+    *("/v1/scans", "/v1/sequence", "/v1/traces/{trace_id}", "/v1/cases/{case_id}"),
+    *("/v1/traces/{trace_id}/contacts", "/v1/jobs/{job_id}"),
+    *("/v1/traces/{trace_id}/export/{format_name}", "/v1/cases/{case_id}/timeline"),
+    *("/v1/doubts", "/v1/places/{place_id}/occupancy", "/v1/retention/runs/latest"),
+}
+"""What nobody reaches by chance: a signature, an id that the service makes up itself, a device and a window that fit,
+or what nobody has run yet."""
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,17 @@
 
 import pytest
 
-from events.control import ControlEvent, DeviceEnrolled, DeviceKeyAdded, DeviceKeyRetired, DeviceKeyRevoked, Recorded
+from events.control import (
+    ControlEvent,
+    DeviceEnrolled,
+    DeviceKeyAdded,
+    DeviceKeyRestored,
+    DeviceKeyRetired,
+    DeviceKeyRevoked,
+    Recorded,
+)
 from events.devices import Device, DeviceKey
-from keys.enrolment import KEY_NUMBER_MAX, EnrolmentRefused, enrolled, public_key_error, revoked, rotated
+from keys.enrolment import KEY_NUMBER_MAX, EnrolmentRefused, enrolled, public_key_error, restored, revoked, rotated
 from keys.keyring import Keyring
 from tests.keys.samples import NOW
 
@@ -166,3 +174,15 @@ def test_a_key_of_another_length_is_refused(public: bytes) -> None:
 def test_an_ordinary_key_passes(public: bytes) -> None:
     assert not has_small_order(public)
     assert public_key_error(public) is None
+
+
+def test_restoring_lifts_what_is_in_force() -> None:
+    ring = followed(Keyring(), enrolled(GATE, FIRST, NOW), NOW)
+    key = ring.keys_of("cong-chinh")[0]
+    assert restored(key, "found") == []
+    followed(ring, revoked(key, NOW + 100), NOW + 9_000)
+    events = restored(ring.keys_of("cong-chinh")[0], "found")
+    assert events == [DeviceKeyRestored("cong-chinh", 1, "found")]
+    followed(ring, events, NOW + 10_000)
+    assert ring.keys_of("cong-chinh") == [key]
+    assert usable(ring, NOW + 10_000) == [1]

@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from events.control import (
     CodeRevoked,
@@ -10,6 +12,7 @@ from events.control import (
     ControlEvent,
     DeviceEnrolled,
     DeviceKeyAdded,
+    DeviceKeyRestored,
     DeviceKeyRetired,
     DeviceKeyRevoked,
     PlaceRegistered,
@@ -204,6 +207,98 @@ def test_replaying_changes_nothing() -> None:
     assert ring.devices() == [GATE]
     assert ring.revocations_as_of(NOW + 1) == {}
     assert ring.revocations_as_of(NOW + 2) == {(7, 1): NOW}
+
+
+def test_a_lifted_revocation_counts_for_the_moments_before_the_lifting() -> None:
+    ring = keyring(
+        DeviceEnrolled(GATE),
+        DeviceKeyAdded(KEY),
+        DeviceKeyRevoked("cong-chinh", 1, NOW + 500),
+        DeviceKeyRevoked("cong-chinh", 1, NOW + 100),
+        DeviceKeyRestored("cong-chinh", 1),
+        DeviceKeyRevoked("cong-chinh", 1, NOW + 900),
+    )
+    known = [ring.revocations_as_of(NOW + second * 1000).get((7, 1)) for second in range(7)]
+    assert known == [None, None, NOW + 500, NOW + 100, None, NOW + 900, NOW + 900]
+    quarantined = [ring.quarantined(7, 1, NOW + 500, as_of=NOW + second * 1000) for second in range(7)]
+    assert quarantined == [False, False, True, True, False, False, False]
+    assert [each.revoked_from for each in ring.revocations_of("cong-chinh", 1)] == [
+        NOW + 500,
+        NOW + 100,
+        None,
+        NOW + 900,
+    ]
+
+
+def test_a_restored_key_may_sign_again() -> None:
+    events = DeviceKeyAdded(KEY), DeviceKeyRevoked("cong-chinh", 1, NOW), DeviceKeyRestored("cong-chinh", 1)
+    key = keyring(*events).key("cong-chinh.1")
+    assert key == KEY
+    assert keyring().usable(key, LATER)
+
+
+def test_restoring_concerns_its_key_alone() -> None:
+    ring = keyring(
+        DeviceEnrolled(GATE),
+        DeviceKeyAdded(KEY),
+        DeviceKeyAdded(SECOND),
+        DeviceKeyRevoked("cong-chinh", 1, NOW),
+        DeviceKeyRevoked("cong-chinh", 2, NOW),
+        DeviceKeyRestored("cong-chinh", 2),
+        DeviceKeyRestored("nobody", 1),
+    )
+    assert ring.revocations_as_of(LATER) == {(7, 1): NOW}
+
+
+def test_within_one_millisecond_the_order_of_the_stream_counts() -> None:
+    revoked, restored = DeviceKeyRevoked("cong-chinh", 1, NOW), DeviceKeyRestored("cong-chinh", 1)
+    for events, in_force in ((revoked, restored), {}), ((restored, revoked), {(7, 1): NOW}):
+        ring = Keyring()
+        for event in (DeviceEnrolled(GATE), DeviceKeyAdded(KEY), *events):
+            ring.apply(Recorded(NOW, event))
+        assert ring.revocations_as_of(NOW) == in_force
+
+
+_changes = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([1, 2]), st.none() | st.integers(NOW - 5, NOW + 5)), max_size=8
+)
+
+
+@given(_changes, st.integers(0, 2))
+def test_revoking_and_restoring_at_random_moments(changes: list[tuple[int, int, int | None]], repetitions: int) -> None:
+    """Against the definition: at a moment, the least of what was revoked since the last lifting before it."""
+    told: list[tuple[int, int, int | None]] = []
+    moment = NOW
+    for later, key, revoked_from in changes:
+        moment += later
+        # One and the same event twice in one millisecond could not be told from a replay.
+        if (moment, key, revoked_from) not in told:
+            told.append((moment, key, revoked_from))
+    ring = Keyring()
+    for recorded in [
+        Recorded(NOW - 1, DeviceEnrolled(GATE)),
+        *(
+            Recorded(
+                moment,
+                DeviceKeyRestored("cong-chinh", key)
+                if revoked_from is None
+                else DeviceKeyRevoked("cong-chinh", key, revoked_from),
+            )
+            for moment, key, revoked_from in told
+        ),
+    ] * (1 + repetitions):
+        ring.apply(recorded)
+    for as_of in range(NOW - 1, moment + 2):
+        expected = {}
+        for key in (1, 2):
+            said = [revoked_from for at, of, revoked_from in told if of == key and at <= as_of]
+            lifted = max((position + 1 for position, each in enumerate(said) if each is None), default=0)
+            in_force = [each for each in said[lifted:] if each is not None]
+            if in_force:
+                expected[(7, key)] = min(in_force)
+        assert ring.revocations_as_of(as_of) == expected
+        for received in range(NOW - 6, NOW + 7):
+            assert ring.quarantined(7, 1, received, as_of) == (expected.get((7, 1), received + 1) <= received)
 
 
 def test_a_key_has_one_holder_even_when_it_is_used_no_more() -> None:

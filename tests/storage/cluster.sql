@@ -225,3 +225,139 @@ ALTER TABLE log_local ON CLUSTER country MODIFY SETTING auto_statistics_types = 
 ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1;
 
 ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY SETTING auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1;
+
+CREATE TABLE IF NOT EXISTS stays_by_place_hour_local ON CLUSTER country (
+    place_hour UInt64 CODEC(Delta, LZ4),
+    subject FixedString(16) CODEC(LZ4),
+    start DateTime64(3, 'UTC') CODEC(LZ4),
+    end DateTime64(3, 'UTC') CODEC(LZ4),
+    entry Enum8('measured' = 1, 'imputed' = 2) CODEC(LZ4),
+    exit Enum8('gone' = 0, 'measured' = 1, 'moved' = 2, 'dwell' = 3, 'unended' = 4) CODEC(LZ4),
+    scans Array(Tuple(device UInt32, seq UInt64)) CODEC(LZ4),
+    settled Int64 CODEC(LZ4)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', settled)
+PARTITION BY toMonday(start)
+PRIMARY KEY place_hour
+ORDER BY (place_hour, subject, start, entry)
+SETTINGS replicated_deduplication_window = 0, index_granularity = 32, min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000,
+    merge_selector_base = 10, auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1,
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS stays_by_place_hour ON CLUSTER country AS stays_by_place_hour_local
+ENGINE = Distributed('country', 'truyvet', 'stays_by_place_hour_local', cityHash64(place_hour));
+
+CREATE TABLE IF NOT EXISTS settled_local ON CLUSTER country (
+    name String,
+    received Int64,
+    rows UInt64,
+    kept_from Int64,
+    unplaced Array(UInt32)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', received)
+ORDER BY name
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS settled ON CLUSTER country AS settled_local
+ENGINE = Distributed('country', 'truyvet', 'settled_local', 0);
+
+ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000;
+
+ALTER TABLE scans_by_subject_local ON CLUSTER country ADD INDEX IF NOT EXISTS received_span received TYPE minmax GRANULARITY 1;
+
+CREATE TABLE IF NOT EXISTS audit_chain_local ON CLUSTER country (
+    number UInt64 CODEC(Delta, ZSTD(1)),
+    hash FixedString(32) CODEC(NONE),
+    at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    actor String CODEC(ZSTD(1)),
+    token String CODEC(ZSTD(1)),
+    role LowCardinality(String),
+    action LowCardinality(String),
+    object String CODEC(ZSTD(1)),
+    purpose String CODEC(ZSTD(1)),
+    people Array(FixedString(16)) CODEC(ZSTD(1)),
+    digest String CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(at)
+ORDER BY number
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS audit_chain ON CLUSTER country AS audit_chain_local
+ENGINE = Distributed('country', 'truyvet', 'audit_chain_local', 0);
+
+CREATE TABLE IF NOT EXISTS trace_subjects_local ON CLUSTER country (
+    subject FixedString(16) CODEC(ZSTD(1)),
+    trace String CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (subject, trace)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS trace_subjects ON CLUSTER country AS trace_subjects_local
+ENGINE = Distributed('country', 'truyvet', 'trace_subjects_local', 0);
+
+CREATE TABLE IF NOT EXISTS people_states_local ON CLUSTER country (
+    subject FixedString(16),
+    at DateTime64(3, 'UTC'),
+    state Enum8('f0' = 1, 'recovered' = 2, 'f1' = 3, 'f2' = 4, 'released' = 5),
+    source_kind Enum8('case' = 1, 'trace' = 2, 'order' = 3),
+    source String,
+    until Nullable(DateTime64(3, 'UTC')),
+    recorded DateTime64(3, 'UTC'),
+    actor String
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', recorded)
+ORDER BY (subject, at, state, source_kind, source)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS people_states ON CLUSTER country AS people_states_local
+ENGINE = Distributed('country', 'truyvet', 'people_states_local', 0);
+
+CREATE TABLE IF NOT EXISTS health_records_local ON CLUSTER country (
+    subject FixedString(16),
+    source String,
+    record String,
+    kind Enum8('vaccination' = 1, 'test' = 2),
+    day Date32,
+    product String,
+    dose UInt8,
+    result Enum8('' = 0, 'negative' = 1, 'positive' = 2, 'inconclusive' = 3),
+    withdrawn Bool,
+    imported DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', imported)
+ORDER BY (subject, source, record)
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS health_records ON CLUSTER country AS health_records_local
+ENGINE = Distributed('country', 'truyvet', 'health_records_local', 0);
+
+CREATE TABLE IF NOT EXISTS directory_local ON CLUSTER country (
+    subject FixedString(16) CODEC(ZSTD(1)),
+    entered UInt64 CODEC(ZSTD(1)),
+    sealed String CODEC(NONE)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', entered)
+ORDER BY subject
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS directory ON CLUSTER country AS directory_local
+ENGINE = Distributed('country', 'truyvet', 'directory_local', cityHash64(subject));
+
+ALTER TABLE retired_local ON CLUSTER country ADD COLUMN IF NOT EXISTS first UInt64 DEFAULT 1 AFTER device,
+    ADD COLUMN IF NOT EXISTS taken Bool DEFAULT false AFTER upto;
+
+ALTER TABLE retired ON CLUSTER country ADD COLUMN IF NOT EXISTS first UInt64 DEFAULT 1 AFTER device,
+    ADD COLUMN IF NOT EXISTS taken Bool DEFAULT false AFTER upto;
+
+CREATE TABLE IF NOT EXISTS clusters_local ON CLUSTER country (
+    number UInt64,
+    announcement String CODEC(ZSTD(3))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY number
+SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS clusters ON CLUSTER country AS clusters_local
+ENGINE = Distributed('country', 'truyvet', 'clusters_local', 0);

@@ -10,10 +10,10 @@ import pytest
 
 from events.places import Category, Place, PlaceTree
 from events.scans import Kind
+from projections.stays import Sighting, Stay, walk
 from tracing.chain import Source, chain
 from tracing.overlap import Contact, Occupancy, contacts, presences
-from tracing.question import Rule
-from tracing.stays import Sighting, Stay, walk
+from tracing.rule import Rule
 
 VECTORS: Final = Path(__file__).resolve().parents[3] / "shared" / "spec" / "vectors.json"
 

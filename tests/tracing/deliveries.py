@@ -46,19 +46,24 @@ def lay(store: Store, deliveries: Iterable[Came]) -> None:
             store.insert_rowbinary(table, b"".join(rows), token="")
 
 
-def gaps_by_counting(deliveries: Iterable[Came], retired_upto: int) -> list[tuple[int, int, int]]:
-    """(first, last, since) of each run of one device's seqs above those retired that are missing."""
+def gaps_by_counting(deliveries: Iterable[Came], retired: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(first, last, since) of each run of one device's seqs that is missing right below one that came.
+
+    `retired` are runs of seqs, `(first, last)`, that came too: nothing is told of what is missing right below those.
+    """
     first_received: dict[int, int] = {}
     for one in deliveries:
         first_received[one.seq] = min(one.received, first_received.get(one.seq, one.received))
+    gone = {seq for first, last in retired for seq in range(first, last + 1)}
     gaps: list[tuple[int, int, int]] = []
     missing: list[int] = []
-    for seq in range(retired_upto + 1, max(first_received, default=0) + 1):
-        if seq not in first_received:
+    for seq in range(1, max(first_received, default=0) + 1):
+        if seq not in first_received and seq not in gone:
             missing.append(seq)
-        elif missing:
+            continue
+        if missing and seq not in gone:
             gaps.append((missing[0], missing[-1], first_received[seq]))
-            missing = []
+        missing = []
     return gaps
 
 

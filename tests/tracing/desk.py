@@ -1,10 +1,12 @@
 """A whole trace service over real servers: control stream, edge, sink, projector and the HTTP application."""
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -30,15 +32,24 @@ from keys.codes import CodeOpener, issue_person_code
 from keys.secrets import ServerSecrets, new_secrets
 from projections.projector import Projector, ProjectorLimits
 from storage.accounts import DeviceAccounts
+from storage.audit_stream import AUDIT_STREAM, AuditStream
 from storage.clickhouse import Store
+from storage.clusters import ClusterFeed
 from storage.control import ControlFollower, ControlLog
 from storage.health import reader_checks, store_checks, stream_checks
+from storage.jobs import JobBoard
 from storage.partitions import ONLY
+from storage.person_keys import PersonKeys
 from storage.rebuilds import Rebuilds
+from storage.retention_runs import RetentionRuns
+from storage.reveals import RevealBook
 from storage.stream import ScanStream
 from storage.watermarks import Watermarks
 from tracing.access import new_token
 from tracing.answer import Tracer
+from tracing.directory.names import Directory
+from tracing.directory.reveals import Reveals
+from tracing.directory.rules import RevealRules
 from tracing.metrics import Metrics
 from tracing.parts import Parts
 from tracing.registry import Registry
@@ -47,6 +58,9 @@ from tracing.service import trace_service
 HOUR: Final = 3_600_000
 PURPOSE: Final = "Điều tra ca F0 mới"
 FAR_AWAY: Final = 4_000_000_000_000
+AUDIT_ASIDE: Final = f"{AUDIT_STREAM}-aside"
+AUDITED_MAX: Final = 1_000
+"""More than any test here leaves in the audit log."""
 AN: Final = bytes(range(16))
 BINH: Final = bytes(range(16, 32))
 
@@ -75,6 +89,8 @@ class Desk:
             *enrolment.enrolled(self.door, self.door_key.public_key().public_bytes_raw(), now_ms() - HOUR),
         )
         self.tokens: dict[Role, str] = {role: self.issue(role) for role in Role}
+        self._files = tempfile.TemporaryDirectory(prefix="desk")
+        self.person_keys = PersonKeys(Path(self._files.name) / "keys.sqlite")
         self.parts = Parts(
             store=store,
             registry=self.registry,
@@ -87,6 +103,10 @@ class Desk:
                 random=os.urandom,
             ),
             control=self.control,
+            audit_stream=AuditStream(client),
+            directory=Directory(store, self.person_keys, self.secrets, clock=now_ms, random=os.urandom),
+            reveals=Reveals(RevealBook(client), RevealRules(), clock=now_ms, random=os.urandom),
+            job_board=JobBoard(client),
             caught_up=self.follower.catch_up,
             watermarks=self.watermarks,
             accounts=DeviceAccounts(client),
@@ -94,6 +114,8 @@ class Desk:
             metrics=Metrics(),
             clock=now_ms,
             random=os.urandom,
+            cluster_feed=ClusterFeed(client),
+            retention_runs=RetentionRuns(client),
             checks=lambda: [
                 *stream_checks([client], vital=False),
                 *reader_checks(self.watermarks, now_ms()),
@@ -181,7 +203,18 @@ class Desk:
 
     def audited(self) -> list[tuple[str, str, str]]:
         """Action, object and purpose of every audit event, oldest first."""
-        return [tuple(row) for row in self.store.rows("SELECT action, object, purpose FROM audit ORDER BY at")]
+        items = self.parts.audit.page(AUDITED_MAX, None).items
+        return [(item.action, item.object, item.purpose) for item in reversed(items)]
+
+    def spoil_audit(self) -> None:
+        """From now on nothing can be recorded."""
+        if self.redis.exists(AUDIT_STREAM):
+            self.redis.rename(AUDIT_STREAM, AUDIT_ASIDE)
+        self.redis.set(AUDIT_STREAM, "no stream")
+
+    def mend_audit(self) -> None:
+        """It can again."""
+        self.redis.rename(AUDIT_ASIDE, AUDIT_STREAM)
 
     @contextmanager
     def running(self) -> Iterator["Desk"]:

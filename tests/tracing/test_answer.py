@@ -9,17 +9,18 @@ import redis
 
 from events import codec, problems
 from events.cases import Case
-from events.places import Place
+from events.places import Category, Place
 from events.problems import ProblemError
 from events.scans import Kind
+from projections.stays import EntryKnown, ExitKnown, Stay
 from storage.clickhouse import Store
 from storage.watermarks import Name, Watermark, Watermarks
 from tests.tracing.cases import CaseScan
 from tests.tracing.world import World, name_of, pseudonym
+from tracing import answer as answer_module
 from tracing import queries, reading
-from tracing.answer import READ_MODELS_WAIT_SECONDS_MAX, Answer
+from tracing.answer import READ_MODELS_WAIT_SECONDS_MAX, Answer, CutOff
 from tracing.question import Index, Question
-from tracing.stays import EntryKnown, ExitKnown, Stay
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
@@ -230,8 +231,8 @@ def test_a_confirmed_case_brings_its_window(world: World) -> None:
 def test_lists_longer_than_a_query_takes_are_asked_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.deliver([each for subject in "fabcdeghi" for each in visit(subject, 0, 60)])
     whole = world.tracer().trace(about("f"))
-    monkeypatch.setattr(queries, "SUBJECTS_A_QUERY", 2)
-    monkeypatch.setattr(queries, "PLACE_HOURS_A_QUERY", 1)
+    monkeypatch.setattr(queries, "SUBJECTS_NAMED_MAX", 2)
+    monkeypatch.setattr(queries, "PLACE_HOURS_A_PARAMETER", 1)
     pieces = world.tracer().trace(about("f"))
     assert len(whole.contacts) == 8
     assert pieces.fingerprint == whole.fingerprint
@@ -248,24 +249,63 @@ def test_however_many_keys_are_revoked_no_parameter_grows_too_long(
     world.revoke("d-bus", T0 + 30 * MINUTE, at=T0)
     world.revoke("d-cafe", T0 + 30 * MINUTE, at=T0)
     longest = 0
-    whole = Store.rows
+    whole = Store.columns
 
     def measured(self: Store, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         nonlocal longest
         longest = max([longest, *(len(str(value)) for value in (parameters or {}).values())])
         return whole(self, sql, parameters)
 
-    monkeypatch.setattr(Store, "rows", measured)
+    monkeypatch.setattr(Store, "columns", measured)
     assert met(world.tracer().trace(about("f"))) == [("a", 30)]
-    assert longest < 131_072
+    assert 0 < longest < 131_072
 
 
-def test_too_many_people_are_refused_and_not_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_people_are_refused_and_not_cut_off(world: World) -> None:
     world.deliver([each for subject in "fabc" for each in visit(subject, 0, 60)])
-    monkeypatch.setattr(reading, "SUBJECTS_READ_MAX", 3)
     with pytest.raises(ProblemError) as caught:
-        world.tracer().trace(about("f"))
-    assert caught.value.problem.status == 422
+        world.tracer().trace(about("f"), subjects_max=3)
+    assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("more than 3 people")
+    assert len(world.tracer().trace(about("f"), subjects_max=4).contacts) == 3
+
+
+def test_a_reading_tells_how_far_it_is_and_can_be_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.deliver([each for subject in "fabcde" for each in visit(subject, 0, 60)])
+    monkeypatch.setattr(reading, "SUBJECTS_A_STEP", 2)
+    told: list[tuple[int, int]] = []
+    whole = world.tracer().trace(about("f"), on_read=lambda read, known: told.append((read, known)))
+    assert told == [(1, 1), (3, 6), (5, 6), (6, 6)]
+    assert whole.fingerprint == world.tracer().trace(about("f")).fingerprint
+
+    def stop(read: int, known: int) -> None:
+        if read >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.tracer().trace(about("f"), on_read=stop)
+
+
+def test_who_was_not_scanned_in_the_window_is_named_with_the_nearest_scans(world: World) -> None:
+    world.deliver([*visit("f", 0, 50), *visit("f", 200, 210), *visit("f", 600, 620), *visit("z", 300, 310, late=DAY)])
+    (f, z) = world.tracer().trace(about("f", "z", from_=T0 + 5 * HOUR, to=T0 + 10 * HOUR, as_of=T0 + 12 * HOUR)).index
+    assert (f.stays, f.before, f.after) == (0, T0 + 210 * MINUTE, T0 + 600 * MINUTE)
+    assert (z.stays, z.before, z.after) == (0, None, None)
+    (f, z) = world.tracer().trace(about("f", "z", from_=T0 + 5 * HOUR, to=T0 + 10 * HOUR)).index
+    assert z.stays == 1
+    (f,) = world.tracer().trace(about("f", to=T0)).index
+    assert (f.before, f.after) == (None, T0)
+
+
+def test_a_dwell_may_be_asked_for_by_category(world: World) -> None:
+    """It overrides a place's own, and the neighbourhood that is searched grows with it."""
+    world.deliver([scan("f", 0, "in", seq=1), *visit("a", 90, 110), scan("b", 0, "in", "bus", seq=2)])
+    assert met(world.tracer().trace(about("f"))) == []
+    asked = about("f", dwell_seconds={Category.OTHER: 2 * 3600})
+    answer = world.tracer().trace(asked)
+    assert met(answer) == [("a", 20)]
+    assert answer.question.dwell_seconds == {Category.OTHER: 7200}
+    assert met(world.tracer().trace(about("f", dwell_seconds={Category.MALL: 7200}))) == []
+    assert met(world.tracer().trace(about("f"))) == []
 
 
 @pytest.mark.parametrize("hours_later", [0, 20])
@@ -321,6 +361,50 @@ def test_an_answer_waits_for_the_read_models(world: World, valkey: "redis.Redis"
     answer = tracer.trace(about("f"))
     assert met(answer) == [("a", 60)]
     assert answer.cut_off.read_to == world.now
+
+
+def test_without_waiting_it_answers_as_of_what_the_read_models_have_reached(world: World) -> None:
+    world.deliver([*visit("f", 0, 60), *visit("a", 0, 60), *visit("b", 0, 60, late=DAY)])
+    world.watermarks.received = T0 + 2 * HOUR
+    answer = world.tracer().trace(about("f", wait=False))
+    assert met(answer) == [("a", 60)]
+    assert answer.cut_off == CutOff(as_of=T0 + 2 * HOUR, read_to=T0 + 2 * HOUR)
+    assert answer.fingerprint == world.tracer().trace(about("f", as_of=T0 + 2 * HOUR)).fingerprint
+    world.watermarks.received = world.now + DAY
+    assert world.tracer().trace(about("f", wait=False)).cut_off.as_of == world.now
+
+
+def test_without_waiting_a_moment_that_is_not_reached_is_a_problem_at_once(world: World, valkey: "redis.Redis") -> None:
+    watermarks = Watermarks(valkey)
+    watermarks.publish("read-models", Watermark(T0, 0))
+    with pytest.raises(ProblemError) as caught:
+        world.tracer_awaiting(watermarks, seed=1).trace(about("f", as_of=T0 + 1, wait=False))
+    assert caught.value.problem == problems.BEHIND.problem(pointer="/as_of")
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_without_evidence_there_are_the_same_contacts_without_what_proves_them(world: World, settled: bool) -> None:
+    world.deliver([*visit("f", 0, 50), *visit("f", 100, 130), *visit("a", 20, 120), *visit("b", 10, 40)])
+    if settled:
+        world.settle(world.now)
+    whole = world.tracer().trace(about("f", depth=2))
+    short = world.tracer().trace(about("f", depth=2, evidence=False))
+    assert [contact.times_met for contact in whole.contacts] == [2, 1]
+    assert short.contacts == tuple(
+        msgspec.structs.replace(contact, via=(), intervals=(), encounters=()) for contact in whole.contacts
+    )
+    assert b"encounters" not in codec.to_json(short.contacts)
+
+
+def test_more_evidence_than_an_answer_holds_is_refused_with_the_way_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deliver([each for subject in "fabc" for each in visit(subject, 0, 60)])
+    monkeypatch.setattr(answer_module, "ENCOUNTERS_MAX", 2)
+    with pytest.raises(ProblemError) as caught:
+        world.tracer().trace(about("f"))
+    assert (caught.value.problem.status, caught.value.problem.pointer) == (422, "/evidence")
+    assert len(world.tracer().trace(about("f", evidence=False)).contacts) == 3
 
 
 def test_read_models_that_stay_behind_are_a_problem(world: World) -> None:

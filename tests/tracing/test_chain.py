@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence, Set
 
+from projections.stays import EntryKnown, ExitKnown, Stay
 from tracing.chain import Edge, Source, chain
 from tracing.overlap import Contact, Encounter, united
-from tracing.stays import EntryKnown, ExitKnown, Stay
 
 END = 1_000
 

@@ -140,6 +140,6 @@ def test_wrong_questions(desk: Desk) -> None:
 
 def test_what_cannot_be_recorded_is_not_given(desk: Desk) -> None:
     lay(desk.store, (1, 5))
-    desk.store.command("DROP TABLE audit SYNC")
+    desk.spoil_audit()
     answer = desk.ask("GET", PATH, role=Role.ADMIN, purpose=PURPOSE)
-    assert is_problem(answer, problems.STORE_DOWN)
+    assert is_problem(answer, problems.AUDIT_DOWN)

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from events.access import Role
 from events.control import DeviceEnrolled
 from events.devices import Device
 from events.scans import Kind
-from storage.clickhouse import Store, statements
+from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
 from storage.partitions import ONLY
 from storage.watermarks import Watermark
@@ -37,13 +36,8 @@ from tracing.routes.gaps import RUNS_MAX
 from tracing.times import datetime_of
 
 EVER = 4_000_000_000_000
-DAY_MS = 86_400_000
 SMALL_SORT_BYTES = 30_000_000
 SMALL_MEMORY_BYTES = 125_000_000
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-_, SQL_OF_RETENTION, _, SQL_OF_A_WILD_SEQ, *_REST = (
-    OPERATIONS.read_text(encoding="utf-8").partition("## Retention")[2].replace("```sql", "```").split("```")
-)
 
 PLAIN = Came(seq=1, received=1)
 CONTENTS = (
@@ -71,28 +65,29 @@ histories = st.sampled_from((0, 10, 20, 30)).flatmap(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     deliveries=histories,
-    retired=st.dictionaries(st.integers(1, 2), st.integers(1, 9), max_size=1),
+    retired=st.lists(st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 5)), max_size=4),
     as_of=st.integers(1, 500_000_000),
     after=st.integers(0, 13),
     limit=st.integers(1, 5),
 )
 def test_the_answers_are_what_counting_gives(
-    store: Store, deliveries: list[Came], retired: dict[int, int], as_of: int, after: int, limit: int
+    store: Store, deliveries: list[Came], retired: list[tuple[int, int, int]], as_of: int, after: int, limit: int
 ) -> None:
     for table in ("log", "refused", "retired"):
         store.command(f"TRUNCATE TABLE {table}")
     lay(store, deliveries)
-    if retired:
-        store.insert("retired", ["device", "upto", "received"], [[*one, datetime_of(0)] for one in retired.items()])
+    rows = [[device, first, first + more, datetime_of(0)] for device, first, more in retired]
+    if rows:
+        store.insert("retired", ["device", "first", "upto", "received"], rows)
     known = [one for one in deliveries if one.received <= as_of]
     tallies = {tally.device: tally for tally in Tallies(as_of=as_of).read(store)}
     counts = RivalCounts(as_of=as_of).read(store)
     for device in (1, 2):
         own = [one for one in known if one.device == device]
-        upto = retired.get(device, 0)
-        gaps, conflicts = gaps_by_counting(own, upto), conflicts_by_comparing(own)
+        runs = [(first, first + more) for of, first, more in retired if of == device]
+        gaps, conflicts = gaps_by_counting(own, runs), conflicts_by_comparing(own)
         tally = TallyOf(device=device, as_of=as_of).read(store)
-        assert tally.seen_to == max((upto, *(one.seq for one in own)))
+        assert tally.seen_to == max((0, *(upto for _, upto in runs), *(one.seq for one in own)))
         assert (tally.gaps, tally.missing) == (len(gaps), sum(last - first + 1 for first, last, _ in gaps))
         assert tally.next_seq == (gaps[0][0] if gaps else tally.seen_to + 1)
         assert tally.since == min((since for _, _, since in gaps), default=None)
@@ -137,28 +132,19 @@ def test_memory_does_not_grow_with_the_scans(store: Store) -> None:
         store.rows(f"{TallyOf.SQL.partition('SETTINGS')[0]} SETTINGS {bounds}", asked)
 
 
-def test_what_was_retired_as_the_operations_say_is_not_missing(store: Store) -> None:
-    day = 1_634_947_200_000  # 2021-10-23
-    lay(store, [Came(seq=seq, received=day + seq) for seq in (1, 2, 5)])
-    lay(store, [Came(device=2, seq=9, received=day + 7, refused=True), Came(device=3, seq=2, received=day - 1)])
-    lay(store, [Came(seq=seq, received=day + DAY_MS + seq) for seq in (3, 6, 8)])
-    for statement in statements(SQL_OF_RETENTION.replace("truyvet.", f"{store.database}.")):
-        store.command(statement)
-    assert [gap.first for gap in GapsOf(device=1, as_of=EVER, after=0, limit=9).read(store)] == [7]
-    tally = TallyOf(device=2, as_of=EVER).read(store)
-    assert (tally.missing, tally.next_seq, tally.seen_to) == (0, 10, 9)
-    assert TallyOf(device=3, as_of=EVER).read(store).missing == 1
-    assert store.rows("SELECT count() FROM log") == [(4,)]
+def test_what_was_retired_before_runs_were_kept_hides_all_below_it(store: Store) -> None:
+    store.insert("retired", ["device", "upto", "received"], [[7, 40, datetime_of(1)]])
+    lay(store, [Came(device=7, seq=seq, received=2) for seq in (30, 43)])
+    assert [(gap.first, gap.last) for gap in GapsOf(device=7, as_of=EVER, after=0, limit=9).read(store)] == [(41, 42)]
 
 
-def test_a_wild_seq_that_was_retired_hides_holes_until_it_is_put_right_as_the_operations_say(store: Store) -> None:
-    store.insert("retired", ["device", "upto", "received"], [[7, 9_000_000_000_000, datetime_of(1)]])
+def test_a_wild_seq_that_was_retired_hides_no_hole(store: Store) -> None:
+    runs = [[7, 1, 41_350, datetime_of(1)], [7, 9_000_000_000_000, 9_000_000_000_000, datetime_of(1)]]
+    store.insert("retired", ["device", "first", "upto", "received"], runs)
     lay(store, [Came(device=7, seq=seq, received=1_700_000_000_000) for seq in (41_351, 41_353)])
-    gaps = GapsOf(device=7, as_of=EVER, after=0, limit=9)
-    assert gaps.read(store) == []
-    for statement in statements(SQL_OF_A_WILD_SEQ.replace("truyvet.", f"{store.database}.")):
-        store.command(statement)
-    assert [(gap.first, gap.last) for gap in gaps.read(store)] == [(41_352, 41_352)]
+    gaps = GapsOf(device=7, as_of=EVER, after=0, limit=9).read(store)
+    assert [(gap.first, gap.last) for gap in gaps] == [(41_352, 41_352)]
+    assert TallyOf(device=7, as_of=EVER).read(store).seen_to == 9_000_000_000_000
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from projections.stays import Stay, walk
 from storage.clickhouse import Store
 from tests import oracle
 from tests.tracing.cases import WorkedCase, answer_of, counted, place_tree, sightings_by_subject
 from tests.tracing.world import traced
 from tests.tracing.worlds import oracle_places, oracle_query, oracle_scans, worlds
-from tracing.stays import Stay, walk
 
 
 def expected(case: WorkedCase) -> dict[str, Any]:

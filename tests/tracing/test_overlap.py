@@ -2,9 +2,9 @@
 
 import pytest
 
+from projections.stays import EntryKnown, ExitKnown, Stay
 from tracing.overlap import Encounter, Occupancy, Presence, contacts, encounter, presences, united
-from tracing.question import Rule
-from tracing.stays import EntryKnown, ExitKnown, Stay
+from tracing.rule import Rule
 
 
 def stay(start: int, end: int, place: str = "cafe") -> Stay:

@@ -7,7 +7,9 @@ import pytest
 
 from events import codec, problems
 from events.cases import Case
+from events.places import DWELL_SECONDS_MAX, DWELL_SECONDS_MIN, Category
 from events.problems import ProblemError
+from tracing.presets import PRESETS, Preset
 from tracing.question import (
     DAY_SECONDS,
     DEPTH_MAX,
@@ -15,12 +17,14 @@ from tracing.question import (
     LAG_SECONDS_MAX,
     LATENCY_SECONDS_MAX,
     WINDOW_DAYS_MAX,
+    Change,
     Index,
     Question,
     ResolvedQuestion,
-    Rule,
+    changed,
     resolve,
 )
+from tracing.rule import Rule
 
 NOW: Final = 1_634_947_200_000
 DAY_MS: Final = DAY_SECONDS * 1000
@@ -56,7 +60,59 @@ def test_a_case_alone_is_a_question() -> None:
         "as_of": NOW,
         "depth": 1,
         "latency_seconds": 0,
+        "preset": None,
+        "dwell_seconds": {},
+        "evidence": True,
     }
+
+
+def test_a_preset_fills_in_what_is_left_open_and_the_answer_names_it() -> None:
+    resolved = asked(index={"cases": ["c1"]}, preset="corona-warn-app")
+    assert (resolved.preset, resolved.lag_seconds, resolved.min_seconds, resolved.rule, resolved.depth) == (
+        "corona-warn-app",
+        1800,
+        600,
+        Rule.ENCOUNTER,
+        1,
+    )
+
+
+def test_what_the_question_says_itself_beats_the_preset() -> None:
+    resolved = asked(
+        index={"cases": ["c1"]}, preset="pc-covid", lag_seconds=0, min_seconds=0, dwell_seconds={"market": 600}
+    )
+    assert (resolved.min_seconds, resolved.rule) == (0, Rule.ENCOUNTER)
+    assert resolved.dwell_seconds == dict.fromkeys(Category, 3600) | {Category.MARKET: 600}
+
+
+def test_what_is_asked_otherwise_keeps_the_people_their_windows_and_the_rest() -> None:
+    before = asked(index={"cases": ["c2", "c1"]}, lag_seconds=60, depth=2, dwell_seconds={"market": 600}, as_of=NOW - 9)
+    assert changed(before, Change(), NOW) == msgspec.structs.replace(before, as_of=NOW)
+    assert changed(before, Change(min_seconds=5, as_of=NOW - 9), NOW) == msgspec.structs.replace(before, min_seconds=5)
+    preset = changed(before, Change(preset="corona-warn-app", lag_seconds=0, as_of=NOW - 9), NOW)
+    assert preset == msgspec.structs.replace(
+        before, preset="corona-warn-app", lag_seconds=0, min_seconds=600, rule=Rule.ENCOUNTER, dwell_seconds={}
+    )
+    for change, kind in (
+        (Change(depth=DEPTH_MAX + 1), problems.DEPTH_EXCEEDED),
+        (Change(as_of=NOW + 1), problems.AS_OF_IN_FUTURE),
+        (Change(preset="none"), problems.PRESET_UNKNOWN),
+    ):
+        with pytest.raises(ProblemError) as caught:
+            changed(before, change, NOW)
+        assert caught.value.problem.type == kind.problem().type
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_preset_is_a_question_that_can_be_asked(preset: Preset) -> None:
+    resolved = asked(index={"cases": ["c1"]}, preset=preset.name)
+    for field in ("lag_seconds", "min_seconds", "rule", "dwell_seconds"):
+        said = getattr(preset.parameters, field)
+        assert said is None or getattr(resolved, field) == said
+    assert all(DWELL_SECONDS_MIN <= seconds <= DWELL_SECONDS_MAX for seconds in resolved.dwell_seconds.values())
+    assert preset.words
+    assert preset.near
+    assert preset.source.url is None or preset.source.url.startswith("https://")
 
 
 def test_each_case_has_its_own_window_unless_one_is_given() -> None:
@@ -118,32 +174,34 @@ C1: Final = {"cases": ["c1"]}
 
 
 @pytest.mark.parametrize(
-    ("parameters", "pointer"),
+    ("parameters", "kind", "pointer"),
     [
-        ({"index": {}}, "/index"),
-        ({"index": {"cases": ["c1"] * (INDEX_SUBJECTS_MAX + 1)}}, "/index"),
-        ({"index": {"subjects": [A]}}, "/from"),
-        ({"index": {"subjects": [A]}, "from": NOW}, "/to"),
-        ({"index": C1, "from": NOW, "to": NOW}, "/to"),
-        ({"index": C1, "from": NOW + 1}, "/from"),
-        ({"index": C1, "from": NOW - WINDOW_DAYS_MAX * DAY_MS - 1, "to": NOW}, "/to"),
-        ({"index": {"cases": ["c1", "long"]}}, "/index/cases/1"),
-        ({"index": C1, "as_of": NOW + 1}, "/as_of"),
-        ({"index": C1, "depth": 0}, "/depth"),
-        ({"index": C1, "depth": DEPTH_MAX + 1}, "/depth"),
-        ({"index": C1, "lag_seconds": -1}, "/lag_seconds"),
-        ({"index": C1, "lag_seconds": LAG_SECONDS_MAX + 1}, "/lag_seconds"),
-        ({"index": C1, "latency_seconds": LATENCY_SECONDS_MAX + 1}, "/latency_seconds"),
-        ({"index": C1, "min_seconds": -0.001}, "/min_seconds"),
-        ({"index": C1, "min_seconds": 0.0005}, "/min_seconds"),
-        ({"index": C1, "min_seconds": 1e12}, "/min_seconds"),
+        ({"index": {}}, problems.QUESTION_INVALID, "/index"),
+        ({"index": {"cases": ["c1"] * (INDEX_SUBJECTS_MAX + 1)}}, problems.QUESTION_INVALID, "/index"),
+        ({"index": {"subjects": [A]}}, problems.QUESTION_INVALID, "/from"),
+        ({"index": {"subjects": [A]}, "from": NOW}, problems.QUESTION_INVALID, "/to"),
+        ({"index": C1, "from": NOW, "to": NOW}, problems.WINDOW_REVERSED, "/to"),
+        ({"index": C1, "from": NOW + 1}, problems.WINDOW_REVERSED, "/from"),
+        ({"index": C1, "from": NOW - WINDOW_DAYS_MAX * DAY_MS - 1, "to": NOW}, problems.WINDOW_TOO_LONG, "/to"),
+        ({"index": {"cases": ["c1", "long"]}}, problems.WINDOW_TOO_LONG, "/index/cases/1"),
+        ({"index": C1, "as_of": NOW + 1}, problems.AS_OF_IN_FUTURE, "/as_of"),
+        ({"index": C1, "depth": 0}, problems.DEPTH_EXCEEDED, "/depth"),
+        ({"index": C1, "depth": DEPTH_MAX + 1}, problems.DEPTH_EXCEEDED, "/depth"),
+        ({"index": C1, "preset": "none"}, problems.PRESET_UNKNOWN, "/preset"),
+        ({"index": C1, "lag_seconds": -1}, problems.QUESTION_INVALID, "/lag_seconds"),
+        ({"index": C1, "lag_seconds": LAG_SECONDS_MAX + 1}, problems.QUESTION_INVALID, "/lag_seconds"),
+        ({"index": C1, "latency_seconds": LATENCY_SECONDS_MAX + 1}, problems.QUESTION_INVALID, "/latency_seconds"),
+        ({"index": C1, "min_seconds": -0.001}, problems.QUESTION_INVALID, "/min_seconds"),
+        ({"index": C1, "min_seconds": 0.0005}, problems.QUESTION_INVALID, "/min_seconds"),
+        ({"index": C1, "min_seconds": 1e12}, problems.QUESTION_INVALID, "/min_seconds"),
     ],
 )
-def test_what_cannot_be_answered_points_at_why(parameters: dict[str, Any], pointer: str) -> None:
+def test_what_cannot_be_answered_points_at_why(parameters: dict[str, Any], kind: problems.Kind, pointer: str) -> None:
     with pytest.raises(ProblemError) as caught:
         asked(**parameters)
     problem = caught.value.problem
-    assert (problem.type, problem.pointer) == (problems.QUESTION_INVALID.problem().type, pointer)
+    assert (problem.type, problem.pointer) == (kind.problem().type, pointer)
+    assert problem.action
     assert A not in problem.detail
 
 
@@ -158,7 +216,15 @@ def test_an_unknown_case_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"index": {"subjects": ["x"]}}, {"index": C1, "depht": 2}, {}, {"index": C1, "to": -1}]
+    "body",
+    [
+        {"index": C1, "dwell_seconds": {"market": 59}},
+        {"index": C1, "dwell_seconds": {"moon": 60}},
+        {"index": {"subjects": ["x"]}},
+        {"index": C1, "depht": 2},
+        {},
+        {"index": C1, "to": -1},
+    ],
 )
 def test_what_has_another_form_is_no_question(body: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):

@@ -20,7 +20,8 @@ from events.control import (
 )
 from events.devices import Device, DeviceKey
 from events.places import PLACE_DEPTH_MAX, Place
-from tracing.registry import PLACE_TREES_KEPT, Registry
+from projections.place_history import PLACE_TREES_KEPT
+from tracing.registry import Registry
 
 
 def registry(*events: tuple[int, ControlEvent]) -> Registry:

@@ -10,8 +10,11 @@ from events.cases import Case
 from events.control import CaseConfirmed, DeviceEnrolled, DeviceKeyAdded, DeviceKeyRevoked, PlaceRegistered, Recorded
 from events.devices import Device, DeviceKey
 from events.places import Place
-from events.scans import KIND_NUMBER
+from events.scans import HOW_NUMBER, KIND_NUMBER, LOG_ROW, How
+from projections.settlement import Change, Settlement, SettlementLimits
+from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from storage.clickhouse import Store
+from storage.settled import SettledMark
 from storage.watermarks import Name, Watermark
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
 from tracing.answer import Answer, ReadModels, Tracer
@@ -33,10 +36,11 @@ class CaughtUp:
 
     def __init__(self, received: int = FOREVER) -> None:
         self.received = received
+        self.rows = 0
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         assert name == "read-models"
-        return Watermark(self.received, 0) if received <= self.received else None
+        return Watermark(self.received, self.rows) if received <= self.received else None
 
 
 def pseudonym(name: str) -> str:
@@ -57,9 +61,10 @@ class World:
         self.registry: Final = Registry()
         self.watermarks: Final = CaughtUp()
         self.now = FOREVER
+        self.mark: SettledMark | None = None
         self._places: Final[dict[str, int]] = {}
         self._devices: Final[dict[str, int]] = {}
-        for table in ("scans_by_subject", "scans_by_place_hour"):
+        for table in ("log", "scans_by_subject", "scans_by_place_hour", STAYS_BY_PLACE_HOUR):
             store.command(f"TRUNCATE TABLE {table}")
         for place in places:
             self.register(place, 0)
@@ -84,6 +89,29 @@ class World:
             random.Random(repetition).shuffle(scans)
             self._insert("scans_by_subject", b"".join(self._subject_row(scan) for scan in scans))
             self._insert("scans_by_place_hour", b"".join(self._place_hour_row(scan) for scan in scans))
+        self._insert("log", b"".join(self._log_row(scan) for scan in scans))
+        self.watermarks.rows += len(scans)
+
+    def settle(self, upto: int) -> None:
+        """Settle the stays of what is delivered, as far as it was received by `upto` (ms); from the last mark on."""
+        settlement = Settlement(
+            self.store,
+            self.registry.stay_rules,
+            SettlementLimits(),
+            scans="scans_by_subject",
+            stays=STAYS_BY_PLACE_HOUR,
+        )
+        ((rows,),) = self.store.rows(
+            "SELECT count() FROM log WHERE received <= fromUnixTimestamp64Milli({upto:Int64})", {"upto": upto}
+        )
+        work = (
+            settlement.fill(upto, 0)
+            if self.mark is None
+            else settlement.advance(Change(self.mark, upto, {}), rows - self.mark.rows)
+        )
+        for _ in work:
+            pass
+        self.mark = SettledMark(upto, rows, unplaced=settlement.unplaced())
 
     def tracer(self) -> Tracer:
         """Asks these read models; its clock stands at `now`."""
@@ -100,6 +128,7 @@ class World:
             watermarks=watermarks,
             clock=lambda: self.now,
             random=random.Random(seed).randbytes,
+            settled=lambda: self.mark,
         )
 
     def place_number(self, place: str) -> int:
@@ -128,6 +157,19 @@ class World:
             self.place_number(scan.place),
             KIND_NUMBER[scan.kind],
             scan.received,
+        )
+
+    def _log_row(self, scan: CaseScan) -> bytes:
+        return LOG_ROW.pack(
+            self.device_number(scan.device),
+            DEVICE_KEY,
+            scan.seq,
+            scan.at,
+            scan.received,
+            self.place_number(scan.place),
+            bytes.fromhex(pseudonym(scan.subject)),
+            KIND_NUMBER[scan.kind],
+            HOW_NUMBER[How.CODE],
         )
 
     def _place_hour_row(self, scan: CaseScan) -> bytes:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from events.scans import Kind
 from tests.oracle import HOUR, OraclePlace, OracleQuery, OracleScan
 from tests.tracing.cases import CasePlace, CaseQuery, CaseScan, WorkedCase
-from tracing.question import Rule
+from tracing.rule import Rule
 
 MINUTE_MS: Final = 60_000
 START_MS: Final = 1_634_860_800_000

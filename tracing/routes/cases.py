@@ -129,7 +129,8 @@ def confirm_case(request: Asked, body: RawBody, parts: Given) -> Response[bytes]
             detail = 'A case of this id has other values; send "correct": true to change them.'
             raise ProblemError(problems.REGISTRY_CONFLICT.problem(detail, pointer="/id"))
         # Recorded first: when the store is down nothing is changed, and nothing is changed that nobody can look up.
-        parts.audit.write(parts.clock(), request.auth, _action(known, case), case.id, purpose)
+        action, people = _action(known, case), [case.subject]
+        parts.audit.write(parts.clock(), request.auth, action, case.id, purpose, people=people)
         if known != case:
             parts.registrar.record(CaseConfirmed(case))
     return reply(case, 201 if known is None else 200)
@@ -153,7 +154,7 @@ def read_case(request: Asked, case_id: FromPath[str], parts: Given) -> Response[
     case = parts.registry.case(case_id)
     if case is None:
         raise ProblemError(problems.NOT_FOUND.problem("No case has this id."))
-    parts.audit.write(parts.clock(), request.auth, Action.CASE_READ, case.id, purpose)
+    parts.audit.write(parts.clock(), request.auth, Action.CASE_READ, case.id, purpose, people=[case.subject])
     return reply(case)
 
 

@@ -54,7 +54,8 @@ def read_device_log(request: Asked, device_id: FromPath[str], parts: Given) -> R
     query = decode_query(request.query_params.multi_items(), DeviceLogQuery)
     device = known_device(parts, device_id)
     page = deliveries(parts.store, parts.registry, device, query.after_seq, query.limit)
-    parts.audit.write(parts.clock(), request.auth, Action.DEVICE_LOG_READ, device.id, purpose)
+    people = {scan.subject for scan in page.scans}
+    parts.audit.write(parts.clock(), request.auth, Action.DEVICE_LOG_READ, device.id, purpose, people=sorted(people))
     return reply(page)
 
 

@@ -1,5 +1,6 @@
-"""Devices and their keys: list, read, enrol, rotate, revoke. Private keys never come here."""
+"""Devices and their keys: list, read, enrol, rotate, revoke, restore. Private keys never come here."""
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from events.scans import AtMs
 from events.text import Label
 from keys import enrolment
 from keys.enrolment import EnrolmentRefused
+from keys.keyring import Revocation
 from tracing.access import Permission
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, page_by_id
 from tracing.decoding import decode_body, decode_query
@@ -63,6 +65,12 @@ class RevocationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] = ""
 
 
+class RestoringRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a key was never in wrong hands after all (no personal data, please)."""
+
+    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] = ""
+
+
 class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A device as readers see it: for a phone it says that it is one, never whose."""
 
@@ -75,8 +83,18 @@ class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
     may_subject: bool
 
 
+class KeyRevocation(msgspec.Struct, frozen=True, kw_only=True):
+    """At `recorded` the key was revoked from `revoked_from` on; null: all before it was lifted. Times in Unix ms."""
+
+    recorded: int
+    revoked_from: int | None
+
+
 class KeyDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """One key: `public` is base64; in force for `valid_from ≤ now < valid_to`; untrusted from `revoked_from` on."""
+    """One key: `public` is base64; in force for `valid_from ≤ now < valid_to`; untrusted from `revoked_from` on.
+
+    `revocations` is all that was ever said of it, in order; a trace as of a moment goes by what was said by then.
+    """
 
     number: int
     keyid: str
@@ -84,6 +102,7 @@ class KeyDetail(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: int
     valid_to: int | None
     revoked_from: int | None
+    revocations: list[KeyRevocation]
 
 
 class DeviceDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,11 +174,27 @@ REVOKE: Final = Operation(
     summary="Revoke a device's key from a time on",
     text=(
         "What the log received at or after `from` under this key is quarantined: no trace as of now or later uses it."
-        " Of several revocations of a key the earliest time counts, and none can be taken back."
+        " Of several revocations of a key the earliest time counts. Restoring the key lifts them all."
     ),
     permission=Permission.DEVICES_WRITE,
     body=RevocationRequest,
     example=RevocationRequest(from_=1_635_000_000_000, reason="The scanner was stolen"),
+    successes=(Success(200, "The device with its keys", DeviceDetail),),
+    problems=(problems.NOT_FOUND, problems.STREAM_DOWN),
+)
+RESTORE: Final = Operation(
+    name="restore_key",
+    tag="Devices",
+    summary="Lift every revocation of a device's key",
+    text=(
+        "For a key that was never in wrong hands. Its scans count again for every trace as of now or later, which"
+        " answers as if the key had never been revoked; a trace as of a moment before answers as it did. The key may"
+        " sign again: what the edge refused meanwhile is still with the device. A key that should not sign any more is"
+        " rotated instead, without overlap. A key that is not revoked stays as it is."
+    ),
+    permission=Permission.DEVICES_WRITE,
+    body=RestoringRequest,
+    example=RestoringRequest(reason="The scanner was found in the store room"),
     successes=(Success(200, "The device with its keys", DeviceDetail),),
     problems=(problems.NOT_FOUND, problems.STREAM_DOWN),
 )
@@ -231,10 +266,25 @@ def revoke_key(
     """Append the revocation."""
     asked = decode_body(body, request.headers.get("content-type", ""), RevocationRequest)
     device = known_device(parts, device_id)
-    key = parts.registry.keyring.key(f"{device_id}.{number}")
-    if key is None:
-        raise ProblemError(problems.NOT_FOUND.problem("The device has no key of this number."))
-    parts.registrar.record(*enrolment.revoked(key, asked.from_, asked.reason))
+    parts.registrar.record(*enrolment.revoked(known_key(parts, device_id, number), asked.from_, asked.reason))
+    return reply(_detail(device, parts))
+
+
+@post(
+    "/v1/devices/{device_id:str}/keys/{number:int}/restore",
+    opt={OPERATION: RESTORE},
+    status_code=200,
+    sync_to_thread=True,
+)
+def restore_key(
+    request: Asked, device_id: FromPath[str], number: FromPath[int], body: RawBody, parts: Given
+) -> Response[bytes]:
+    """Append the lifting where there is something to lift."""
+    asked = decode_body(body, request.headers.get("content-type", ""), RestoringRequest)
+    device = known_device(parts, device_id)
+    with parts.registrar.lock:
+        if events := enrolment.restored(known_key(parts, device_id, number), asked.reason):
+            parts.registrar.record(*events)
     return reply(_detail(device, parts))
 
 
@@ -244,6 +294,14 @@ def known_device(parts: Parts, device_id: str) -> Device:
     if device is None:
         raise ProblemError(problems.NOT_FOUND.problem("No device has this id."))
     return device
+
+
+def known_key(parts: Parts, device_id: str, number: int) -> DeviceKey:
+    """A device's key by its number. Raises NOT_FOUND as `ProblemError`."""
+    key = parts.registry.keyring.key(f"{device_id}.{number}")
+    if key is None:
+        raise ProblemError(problems.NOT_FOUND.problem("The device has no key of this number."))
+    return key
 
 
 def _named(asked: DeviceRequest, number: int) -> Device:
@@ -303,10 +361,12 @@ def _summary(device: Device) -> DeviceSummary:
 
 
 def _detail(device: Device, parts: Parts) -> DeviceDetail:
-    return DeviceDetail(device=_summary(device), keys=[_key(key) for key in parts.registry.keyring.keys_of(device.id)])
+    keyring = parts.registry.keyring
+    keys = [_key(key, keyring.revocations_of(device.id, key.key)) for key in keyring.keys_of(device.id)]
+    return DeviceDetail(device=_summary(device), keys=keys)
 
 
-def _key(key: DeviceKey) -> KeyDetail:
+def _key(key: DeviceKey, revocations: Iterable[Revocation]) -> KeyDetail:
     return KeyDetail(
         number=key.key,
         keyid=key.keyid,
@@ -314,7 +374,11 @@ def _key(key: DeviceKey) -> KeyDetail:
         valid_from=key.valid_from,
         valid_to=key.valid_to,
         revoked_from=key.revoked_from,
+        revocations=[
+            KeyRevocation(recorded=revocation.recorded, revoked_from=revocation.revoked_from)
+            for revocation in revocations
+        ],
     )
 
 
-ROUTES: Final = (list_devices, read_device, enrol_device, rotate_key, revoke_key)
+ROUTES: Final = (list_devices, read_device, enrol_device, rotate_key, revoke_key, restore_key)

@@ -16,6 +16,7 @@ from events.places import (
     PLACE_DEPTH_MAX,
     AreaCode,
     Category,
+    ClockTime,
     Place,
     PlaceId,
     PlaceTree,
@@ -54,6 +55,8 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     capacity: Annotated[int, Meta(ge=0)] | None = None
+    opens: ClockTime | None = None
+    closes: ClockTime | None = None
 
 
 class PlacesPage(msgspec.Struct, frozen=True):

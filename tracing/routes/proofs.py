@@ -34,7 +34,8 @@ def prove_scan(request: Asked, device_id: FromPath[str], seq: FromPath[int], par
     """The proof, after the look at it is recorded."""
     purpose = purpose_of(purpose_text(request.headers.get(PURPOSE_HEADER)))
     proof = parts.prover.prove(device_id, seq, parts.clock())
-    parts.audit.write(parts.clock(), request.auth, Action.PROOF_READ, f"{proof.device}/{proof.seq}", purpose)
+    name, people = f"{proof.device}/{proof.seq}", [proof.scan.subject]
+    parts.audit.write(parts.clock(), request.auth, Action.PROOF_READ, name, purpose, people=people)
     return reply(proof)
 
 

@@ -11,13 +11,13 @@ from msgspec import Meta
 from events import problems
 from events.problems import ProblemError
 from events.scans import AtMs
+from projections.stays import Stay
 from tracing.access import Permission
 from tracing.audit import Action, purpose_of
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
 from tracing.decoding import PURPOSE_HEADER, decode_query, purpose_text
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, reply
-from tracing.stays import Stay
 
 _SUBJECT: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -60,7 +60,7 @@ STAYS: Final = Operation(
     person=True,
     query=StaysQuery,
     successes=(Success(200, "A page of stays", StaysPage),),
-    problems=(problems.NOT_FOUND, problems.BEHIND, problems.STREAM_DOWN),
+    problems=(problems.NOT_FOUND, problems.WINDOW_EXPIRED, problems.BEHIND, problems.STREAM_DOWN),
 )
 
 
@@ -79,7 +79,7 @@ def list_stays(request: Asked, subject: FromPath[str], parts: Given) -> Response
     items = list(stays[given : given + query.limit])
     upto = given + len(items)
     more = cursor_of(_Position(as_of, upto)) if upto < len(stays) else None
-    parts.audit.write(now, request.auth, Action.STAYS_READ, subject, purpose)
+    parts.audit.write(now, request.auth, Action.STAYS_READ, "", purpose, people=[subject])
     return reply(StaysPage(as_of=as_of, items=items, next=more))
 
 

@@ -1,23 +1,31 @@
 """Traces: ask, list, read again."""
 
-import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
+from msgspec import Meta
 
 from events import codec, problems
 from events.problems import ProblemError
 from tracing.access import Permission
-from tracing.answer import Answer
+from tracing.answer import Answer, AnsweredContact
+from tracing.asker import QUESTION_PROBLEMS
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
-from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
+from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
 from tracing.decoding import PURPOSE_HEADER, decode_body, decode_query, purpose_text
 from tracing.operation import OPERATION, Operation, Success
-from tracing.parts import Asked, Given, reply
+from tracing.parts import Asked, Given, Parts, reply
 from tracing.question import Index, Question
-from tracing.saved import SavedTrace, SavedTracesPage
+from tracing.routes.jobs import Job, shown_job
+from tracing.saved import SavedTracesPage
+
+ASYNC: Final = "respond-async"
+"""A preference by RFC 7240: do not wait for the answer."""
+CONTACTS_A_PAGE_MAX: Final = 10_000
+CONTACTS_A_PAGE_DEFAULT: Final = 1_000
 
 
 class TraceRequest(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +36,31 @@ class TraceRequest(Question, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     purpose: str = ""
+
+
+class ContactsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which contacts of a saved trace to give."""
+
+    limit: Annotated[int, Meta(ge=1, le=CONTACTS_A_PAGE_MAX, description="How many contacts a page holds at most")] = (
+        CONTACTS_A_PAGE_DEFAULT
+    )
+    cursor: Cursor | None = None
+
+
+class ContactsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Contacts of a saved trace in their order, of `contacts` in all; `next` is the cursor of the page after."""
+
+    trace: str
+    fingerprint: str
+    contacts: int
+    items: tuple[AnsweredContact, ...]
+    next: str | None
+
+
+class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """How many contacts were given."""
+
+    given: Annotated[int, Meta(ge=1)]
 
 
 class TracesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +77,9 @@ ASK: Final = Operation(
     text=(
         "Answers with the contacts and the scans that prove each of them, and saves the answer. A trace waits until"
         " all that was received by `as_of` is in the read models. Recorded in the audit log with its purpose"
-        f" ({PURPOSE_CHARACTERS_MIN} to {PURPOSE_CHARACTERS_MAX} characters)."
+        f" ({PURPOSE_CHARACTERS_MIN} to {PURPOSE_CHARACTERS_MAX} characters). With `Prefer: respond-async`, and where"
+        " too many people would have to be looked at for one answer, it becomes a job: 202, and its address in"
+        " `Location`."
     ),
     permission=Permission.TRACES,
     person=True,
@@ -55,14 +90,8 @@ ASK: Final = Operation(
         depth=2,
         purpose="Tracing the cluster at the Đồng Xuân market",
     ),
-    successes=(Success(200, "The answer", Answer),),
-    problems=(
-        problems.QUESTION_INVALID,
-        problems.SUBJECT_UNKNOWN,
-        problems.BEHIND,
-        problems.STORE_DOWN,
-        problems.STREAM_DOWN,
-    ),
+    successes=(Success(200, "The answer", Answer), Success(202, "It became a job", Job)),
+    problems=(*QUESTION_PROBLEMS, problems.JOBS_FULL),
 )
 LIST: Final = Operation(
     name="list_traces",
@@ -84,6 +113,17 @@ READ: Final = Operation(
     successes=(Success(200, "The saved answer", Answer),),
     problems=(problems.NOT_FOUND,),
 )
+CONTACTS: Final = Operation(
+    name="list_contacts",
+    tag="Traces",
+    summary="Read a saved trace's contacts page by page",
+    text="For answers too large to read at once. Every page is a look at people: recorded with its purpose.",
+    permission=Permission.TRACES,
+    person=True,
+    query=ContactsQuery,
+    successes=(Success(200, "A page of contacts", ContactsPage),),
+    problems=(problems.NOT_FOUND,),
+)
 
 
 @post("/v1/traces", opt={OPERATION: ASK}, status_code=200, sync_to_thread=True)
@@ -91,16 +131,18 @@ def ask_trace(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
     """Answer, record who asked, save, and only then hand the answer out."""
     asked = decode_body(body, request.headers.get("content-type", ""), TraceRequest)
     purpose = purpose_of(asked.purpose, pointer="/purpose")
-    began = time.perf_counter()
-    answer = parts.tracer.trace(asked)
-    answered = time.perf_counter()
-    parts.metrics.trace_seconds.observe(answered - began)
-    text = codec.to_json(answer)
-    parts.audit.write(parts.clock(), request.auth, Action.TRACE_ASKED, answer.id, purpose)
-    trace = SavedTrace(id=answer.id, asked_at=answer.asked_at, actor=request.auth.name, fingerprint=answer.fingerprint)
-    parts.saved.save(trace, question=codec.to_json(answer.question), answer=text)
-    parts.metrics.on_step("record", time.perf_counter() - answered)
-    return Response(text, media_type="application/json")
+    if _prefers_async(request.headers.getall("prefer", [])):
+        parts.tracer.check(asked)
+        response = _job(request, parts, asked, purpose)
+        response.headers["Preference-Applied"] = ASYNC
+        return response
+    try:
+        given = parts.asker.ask(request.auth, asked, purpose)
+    except ProblemError as error:
+        if error.problem.name != problems.TRACE_TOO_LARGE.name:
+            raise
+        return _job(request, parts, asked, purpose)
+    return Response(given.text, media_type="application/json")
 
 
 @get("/v1/traces", opt={OPERATION: LIST}, sync_to_thread=True)
@@ -121,4 +163,38 @@ def read_trace(request: Asked, trace_id: FromPath[str], parts: Given) -> Respons
     return Response(text, media_type="application/json")
 
 
-ROUTES: Final = (ask_trace, list_traces, read_trace)
+@get("/v1/traces/{trace_id:str}/contacts", opt={OPERATION: CONTACTS}, sync_to_thread=True)
+def list_contacts(request: Asked, trace_id: FromPath[str], parts: Given) -> Response[bytes]:
+    """A page of a saved answer's contacts, after the look at them is recorded."""
+    purpose = purpose_of(purpose_text(request.headers.get(PURPOSE_HEADER)))
+    query = decode_query(request.query_params.multi_items(), ContactsQuery)
+    begin = position_of(query.cursor, _Position).given if query.cursor is not None else 0
+    text = parts.saved.answer(trace_id)
+    if text is None:
+        raise ProblemError(problems.NOT_FOUND.problem("No saved trace has this id."))
+    answer = codec.from_json(text, Answer)
+    end = begin + query.limit
+    page = ContactsPage(
+        trace=answer.id,
+        fingerprint=answer.fingerprint,
+        contacts=len(answer.contacts),
+        items=answer.contacts[begin:end],
+        next=cursor_of(_Position(end)) if end < len(answer.contacts) else None,
+    )
+    parts.audit.write(parts.clock(), request.auth, Action.TRACE_READ, trace_id, purpose)
+    return reply(page)
+
+
+def _prefers_async(prefer: Sequence[str]) -> bool:
+    preferences = (preference for field in prefer for preference in field.split(","))
+    return any(preference.partition(";")[0].strip().lower() == ASYNC for preference in preferences)
+
+
+def _job(request: Asked, parts: Parts, asked: Question, purpose: str) -> Response[bytes]:
+    record = parts.jobs.begin(request.auth, asked, purpose)
+    response = reply(shown_job(record), 202)
+    response.headers["Location"] = f"/v1/jobs/{record.id}"
+    return response
+
+
+ROUTES: Final = (ask_trace, list_traces, read_trace, list_contacts)

@@ -13,9 +13,9 @@ from app.simulate.wire import grounds, seen
 from app.simulate.world import World
 from events.places import DWELL_SECONDS_DEFAULT, PlaceTree
 from events.scans import Kind
+from projections.stays import Sighting, walk
 from tracing import overlap
-from tracing.question import Rule
-from tracing.stays import Sighting, walk
+from tracing.rule import Rule
 
 HOUR = 3_600_000
 

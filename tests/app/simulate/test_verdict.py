@@ -5,10 +5,10 @@ import pytest
 
 from app.simulate.truth import Expected, Met
 from app.simulate.verdict import agreement
+from projections.stays import EntryKnown, ExitKnown, Stay
 from tracing.answer import AnsweredContact
 from tracing.chain import Edge
 from tracing.overlap import Encounter
-from tracing.stays import EntryKnown, ExitKnown, Stay
 
 A, B, F = "a" * 32, "b" * 32, "f" * 32
 STAY = Stay("hall", 0, 5_000, EntryKnown.MEASURED, ExitKnown.MEASURED, (("gate", 1),))

@@ -29,7 +29,7 @@ class Line(msgspec.Struct, frozen=True):
     baseline_value: float
     ratio: float
     target: str
-    met: bool
+    met: bool | None
     failures: list[str]
     machine: dict[str, Any]
     versions: dict[str, str]

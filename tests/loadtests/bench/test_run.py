@@ -1,6 +1,5 @@
 """The command itself: every bench runs for real, in small."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from loadtests.bench import __main__ as command
 from tests.loadtests.bench.lines import RESULT, Line, decoded
+from tests.loadtests.bench.processes import running_on
 
 RUN_SECONDS_MAX = 600
 COMMAND = [sys.executable, "-m", "loadtests.bench", "--quick"]
@@ -62,21 +62,6 @@ def test_nothing_stays_behind(quick: tuple[subprocess.CompletedProcess[bytes], P
     _, directory = quick
     assert list((directory / "data").iterdir()) == []
     assert running_on(directory) == []
-
-
-def running_on(directory: Path) -> list[str]:
-    """The processes that have the directory among their arguments, environment or as their own."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
-            try:
-                where = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-                where += bytes((process / "cwd").readlink())
-            except OSError:
-                continue
-            if str(directory).encode() in where:
-                found.append(where.decode())
-    return found
 
 
 def test_a_run_that_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from events.places import Place, PlaceTree
-from tracing.stays import EntryKnown, ExitKnown, Sighting, Stay, walk
+from projections.stays import EntryKnown, ExitKnown, Sighting, Stay, walk
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

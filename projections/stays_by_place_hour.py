@@ -1,0 +1,50 @@
+"""Who stayed here around then? The settled stays, by place and hour: what `projections.stays.walk` gives of every scan
+received by a mark M, with places and revocations as of M, kept by `projections.settler`.
+
+How to ask (`storage/migrations/0007_stays.sql` has the columns):
+
+- Read the mark first: `storage.settled.SettledMarks.read()`. None: nothing is settled, walk the scans. A mark with
+  `unplaced` places: walk the scans, the answer must count those that were left out. A mark with another `kept_from`
+  than the registry's: walk the scans, everything is being settled anew without those that have expired.
+- The stays hold for a question as of T ≥ M if the registries' part in stays has not changed in between:
+  `not registry.stay_rules.changed(M, T)`. For a T before the mark walk the scans.
+- Ask for `place_hour IN` the hours `(start - dwell) // HOUR_MS` to `(end - 1) // HOUR_MS` of the span at the place,
+  `dwell` being the place's as of T: every stay that touches the span is among the rows. Rows come in versions: of one
+  (place_hour, subject, start, entry) the greatest `settled` counts, and exit `gone` means that there is no such stay.
+  A long stay may come under several hours, with the same content: place, subject, start and entry name it.
+- `exit` `unended`: no scan ended the stay by its limit. As of T it ends at `end`, exit `dwell`, where `end` ≤ T; else
+  it is open at T, and does not exist where `start` ≥ T. Every other stay is as it stands, even if it ends after T.
+- A subject of whom any row has `settled` > M is being settled anew this moment: walk their scans.
+- What came in after M and by T changes stays. Nothing did where the read models' watermark has the mark's `rows`. Else
+  a subject with such scans, the earliest of which happened at `t`, keeps the rows with `end` < t (of the unended ones
+  those with `end` ≤ T, too); all else of theirs must be walked from their scans. They may be found at places where no
+  settled row names them: by `scans_by_place_hour` with `received > M`.
+"""
+
+from typing import Final
+
+from projections.model import Digest
+from projections.stay_rows import HOUR_MS, PLACE_SHIFT
+from storage.clickhouse import Store
+
+__all__ = ["HOUR_MS", "PLACE_SHIFT", "STAYS_BY_PLACE_HOUR", "digest"]
+
+STAYS_BY_PLACE_HOUR: Final = "stays_by_place_hour"
+
+
+def digest(store: Store, table: str, *, upto: int) -> Digest:
+    """The digest of all stays in a table of them as of a mark (ms), whenever each was settled.
+
+    Where a limit has passed by then, it makes no difference whether a scan came later.
+    """
+    columns = (
+        "place_hour, subject, start, end, entry, if(exit = 'unended' AND end <= mark, 'dwell', exit::String), scans"
+    )
+    rows = store.rows(
+        "WITH fromUnixTimestamp64Milli({upto:Int64}, 'UTC') AS mark"
+        f" SELECT count(), hex(groupBitXor(cityHash64({columns}))), hex(sum(cityHash64({columns})))"
+        f" FROM {table} FINAL WHERE exit != 'gone'",
+        {"upto": upto},
+    )
+    count, xor, total = rows[0]
+    return Digest(int(count), f"{xor}{total}".lower())

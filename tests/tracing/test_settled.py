@@ -1,0 +1,84 @@
+"""An answer is the same to the byte whether stays were settled before it was asked for, or walked from scans then."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events import codec
+from events.places import Place
+from events.scans import Kind
+from storage.clickhouse import Store
+from storage.settled import SettledMark
+from tests.tracing.cases import CaseScan, WorkedCase, place_list
+from tests.tracing.world import World, name_of, pseudonym, question_of
+from tests.tracing.worlds import MINUTE_MS, SPAN_STEPS, START_MS, STEP_MS, worlds
+from tracing import reading
+from tracing.question import Index, Question
+
+HOUR: Final = 3_600_000
+CAFE: Final = Place(id="cafe", number=1, name="Café", dwell_seconds=3600)
+BUS: Final = Place(id="bus", number=2, name="Bus")
+AFTER_ALL: Final = START_MS + 90 * HOUR
+
+moments = st.one_of(st.just(AFTER_ALL), st.integers(0, SPAN_STEPS).map(lambda step: START_MS + step * STEP_MS))
+
+
+@given(case=worlds(), marks=st.lists(moments, min_size=1, max_size=2), told=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_settled_or_walked_the_answer_is_the_same_to_the_byte(
+    case: WorkedCase, marks: list[int], told: bool, read_models: Store
+) -> None:
+    """Whatever the mark: before the moment asked about or after it, reached at once or from an earlier one; and where
+    stays were settled for a later one of which nobody was told.
+    """
+    world = World(read_models, place_list(case.places))
+    world.deliver(case.scans)
+    walked = world.tracer().trace(question_of(case))
+    before: SettledMark | None = None
+    for mark in sorted(marks):
+        before = world.mark
+        world.settle(mark)
+    if not told and before is not None:
+        world.mark = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "LATE_MS_MAX", AFTER_ALL)
+        settled = world.tracer().trace(question_of(case))
+    assert codec.to_json(settled) == codec.to_json(walked)
+
+
+def test_a_settled_stay_is_found_where_the_scans_of_nobody_are_walked(read_models: Store) -> None:
+    """Or the property above would hold of two walks."""
+    world = World(read_models, [CAFE, BUS])
+    at = START_MS + 10 * HOUR
+    scans = [
+        CaseScan("d", number, at + number, at + number, Kind.IN, "cafe", subject)
+        for number, subject in enumerate("fab", 1)
+    ]
+    world.deliver(scans)
+    world.now = at + 2 * HOUR
+    question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=at + HOUR)
+    walked = world.tracer().trace(question)
+    world.settle(world.now)
+    world.store.command("TRUNCATE TABLE scans_by_place_hour")
+    assert codec.to_json(world.tracer().trace(question).contacts) == codec.to_json(walked.contacts)
+    assert [name_of(contact.subject) for contact in walked.contacts] == ["a", "b"]
+    world.mark = None
+    assert world.tracer().trace(question).contacts == ()
+
+
+def test_stays_settled_for_a_later_moment_than_the_mark_and_the_question_are_not_relied_on(read_models: Store) -> None:
+    """Whoever had a stay until then may be in no row of a table that was settled anew."""
+    world = World(read_models, [CAFE, BUS])
+    at = START_MS + 10 * HOUR
+    early = [CaseScan("d", number, at, at, Kind.IN, "cafe", subject) for number, subject in enumerate("fa", 1)]
+    world.deliver([*early, CaseScan("e", 1, at, at + 2 * HOUR, Kind.IN, "bus", "a")])
+    world.settle(at + HOUR)
+    mark = world.mark
+    world.mark = None
+    world.store.command("TRUNCATE TABLE stays_by_place_hour")
+    world.settle(at + 3 * HOUR)
+    world.mark, world.now = mark, at + 90 * MINUTE_MS
+    question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=at + HOUR)
+    assert [name_of(contact.subject) for contact in world.tracer().trace(question).contacts] == ["a"]
