@@ -33,3 +33,8 @@ def show(table: Table) -> None:
 def counted(count: int, one: str, many: str) -> str:
     """`1 contact`, `2 contacts`."""
     return f"{count:,} {one if count == 1 else many}"
+
+
+def short(pseudonym: str) -> str:
+    """Enough of a pseudonym to tell two apart on a screen."""
+    return f"{pseudonym[:8]}…"

@@ -383,7 +383,7 @@ GRID_TOO_LARGE = _kind(
 TRACE_TOO_LARGE = _kind(
     "trace-too-large",
     422,
-    "Too many people would have to be looked at",
+    "Too much would have to be looked at",
     "Narrow the window, the depth or the index; POST /v1/traces does it as a job where it may look at more.",
 )
 JOBS_FULL = _kind(

@@ -1,15 +1,18 @@
 """Export a trace of a million contacts and say how long it takes and how much memory; read all of it back.
 
     python -m loadtests.exports --contacts 1000000 --out /tmp/exports
+    python -m loadtests.exports --contacts 1000000 --out /tmp/exports --over-http
 
 The saved answer is generated into a file, contact by contact, and exported from there as the service does it, each
-format in a process of its own, whose peak memory is told. Prints one JSON object a format.
+format in a process of its own, whose peak memory is told. With `--over-http` it is laid into the store of a whole
+service instead, and downloaded from that; told is the memory of the process that holds store and trace service. Prints
+one JSON object a format.
 """
 
 import argparse
+import contextlib
 import csv
 import io
-import resource
 import subprocess
 import sys
 import time
@@ -23,9 +26,17 @@ from typing import Final
 import msgspec
 import pyarrow.parquet
 
+from app.ports import on_free_ports
+from app.settings import Settings
+from app.stream_client import stream_client
+from app.supervisor import Embedded
 from events import codec
+from events.control import PlaceRegistered
 from events.places import Category, Place
 from projections.stays import EntryKnown, ExitKnown, Stay
+from storage.clickhouse import Store
+from storage.control import ControlLog
+from storage.saved_traces import PIECE_BYTES, PIECE_COLUMNS, TRACE_COLUMNS
 from tracing.answer import AnsweredContact, AnsweredIndex, CutOff
 from tracing.chain import Edge
 from tracing.exports import lists
@@ -37,14 +48,16 @@ from tracing.exports.tables import Kind, Row, Table
 from tracing.overlap import Encounter
 from tracing.question import IndexSubject, ResolvedQuestion
 from tracing.rule import Rule
+from truyvet.client import Client
 
 START: Final = 1_634_860_800_000
 HOUR: Final = 3_600_000
 INDEX: Final = "f" * 32
 PLACES: Final = 1_000
-PIECE_BYTES: Final = 1_000_000
 CONTACTS_A_WRITE: Final = 1_000
 KB: Final = 1024
+PEAK_ANEW: Final = "5"
+"""Linux, proc(5), clear_refs: the peak of the resident memory is what it is now."""
 CHECKED: Final = (Format.CSV, Format.PARQUET)
 
 
@@ -142,15 +155,20 @@ def export(answer: Path, format: Format, archive: Path, contacts: int) -> Measur
     source = source_in(answer)
     with archive.open("wb") as file:
         file.writelines(archive_pieces(format, [content_of(format, source)], START))
-    seconds = time.perf_counter() - began
+    return _measured(archive, format, contacts, time.perf_counter() - began, (idle, _peak_mb()))
+
+
+def _measured(made: Path, format: Format, contacts: int, seconds: float, memory_mb: tuple[int, int]) -> Measured:
+    """`memory_mb`: idle, and at most."""
+    idle, peak = memory_mb
     return Measured(
         format=format.value,
         contacts=contacts,
         seconds=round(seconds, 1),
         contacts_per_second=round(contacts / seconds),
         idle_mb=idle,
-        peak_mb=_peak_mb(),
-        archive_mb=round(archive.stat().st_size / KB / KB, 1),
+        peak_mb=peak,
+        archive_mb=round(made.stat().st_size / KB / KB, 1),
     )
 
 
@@ -159,6 +177,42 @@ def exported_apart(answer: Path, format: Format, archive: Path, contacts: int) -
     call = [sys.executable, "-m", "loadtests.exports", "--one", format.value, str(answer), str(archive)]
     done = subprocess.run([*call, "--contacts", str(contacts)], check=True, stdout=subprocess.PIPE)
     return codec.from_json(done.stdout, Measured)
+
+
+def exported_over_http(
+    answer: Path, archives: dict[Format, Path], contacts: int, directory: Path
+) -> Iterator[Measured]:
+    """The answer in the store of a whole service, downloaded in each format."""
+    settings = Settings.from_environment(
+        {"TRUYVET_DATA_DIR": str(directory), "TRUYVET_LOG_LEVEL": "warning"} | on_free_ports()
+    )
+    with Embedded(settings), contextlib.closing(stream_client(settings)) as stream:
+        place = known().place
+        places = [found for number in range(PLACES) if (found := place(f"place-{number}"))]
+        ControlLog(stream).append_all([PlaceRegistered(each) for each in places])
+    call = [sys.executable, "-m", "loadtests.exports", "--lay", str(answer), settings.store_url]
+    subprocess.run(call, check=True)  # the engine in process has one owner
+    with Embedded(settings) as service:
+        pid = service.pids["store"]
+        for format, archive in archives.items():
+            archive.unlink(missing_ok=True)
+            idle = _peak_anew_mb(pid)
+            began = time.perf_counter()
+            Client(settings.api, service.token).export(
+                head().id, format.value, archive, purpose="A load test of exports"
+            )
+            yield _measured(archive, format, contacts, time.perf_counter() - began, (idle, _peak_mb(pid)))
+
+
+def lay(answer: Path, store_url: str) -> None:
+    """Put the saved answer into a store that nobody else has open."""
+    with contextlib.closing(Store(store_url)) as store, answer.open("rb") as file:
+        number = 0
+        while piece := file.read(PIECE_BYTES):
+            store.insert("trace_pieces", PIECE_COLUMNS, [(head().id, number, piece)])
+            number += 1
+        row = (head().id, head().asked_at, "An", bytes.fromhex(head().fingerprint), "{}", "")
+        store.insert("traces", TRACE_COLUMNS, [row])
 
 
 def check(archive: Path, format: Format, contacts: int) -> None:
@@ -202,8 +256,16 @@ def _parquet_rows(archive: Path, table: Table) -> Iterator[tuple[object, ...]]:
                 )
 
 
-def _peak_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // KB
+def _peak_mb(pid: int | str = "self") -> int:
+    """The most memory that a process has held, in MB, as Linux tells."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) // KB for line in lines if line.startswith("VmHWM:"))
+
+
+def _peak_anew_mb(pid: int) -> int:
+    """The memory that a process holds now, in MB, from which its peak is reckoned anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text(PEAK_ANEW, encoding="utf-8")
+    return _peak_mb(pid)
 
 
 def main() -> None:
@@ -213,7 +275,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("truyvet-exports"), help="a folder for answer and archives")
     parser.add_argument("--formats", nargs="*", default=[format.value for format in CHECKED], choices=list(Format))
     parser.add_argument("--one", nargs=3, metavar=("FORMAT", "ANSWER", "ARCHIVE"), help=argparse.SUPPRESS)
+    parser.add_argument("--lay", nargs=2, metavar=("ANSWER", "STORE"), help=argparse.SUPPRESS)
+    parser.add_argument("--over-http", action="store_true", help="through a service of its own, in a folder in --out")
     given = parser.parse_args()
+    if given.lay is not None:
+        lay(Path(given.lay[0]), given.lay[1])
+        return
     if given.one is not None:
         format, answer, archive = given.one
         sys.stdout.buffer.write(codec.to_json(export(Path(answer), Format(format), Path(archive), given.contacts)))
@@ -224,12 +291,17 @@ def main() -> None:
     write_answer(answer, given.contacts)
     took = timedelta(seconds=round(time.perf_counter() - began))
     print(f"{given.contacts:,} contacts, {answer.stat().st_size / KB / KB:,.0f} MB of JSON, made in {took}", flush=True)
-    for name in given.formats:
-        archive = given.out / f"{name}.zip"
-        print(codec.to_json(exported_apart(answer, Format(name), archive, given.contacts)).decode(), flush=True)
-        if Format(name) in CHECKED:
-            check(archive, Format(name), given.contacts)
-            print(f"{name}: every row is as it was generated", flush=True)
+    archives = {Format(name): given.out / f"{name}.zip" for name in given.formats}
+    if given.over_http:
+        measured = exported_over_http(answer, archives, given.contacts, given.out / "service")
+    else:
+        measured = (exported_apart(answer, format, archives[format], given.contacts) for format in archives)
+    for one in measured:
+        print(codec.to_json(one).decode(), flush=True)
+    for format, archive in archives.items():
+        if format in CHECKED:
+            check(archive, format, given.contacts)
+            print(f"{format}: every row is as it was generated", flush=True)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,13 @@ class Store:
             raise self._down(error) from error
         return columns_of(answer)
 
+    def value(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The one text of a SELECT as the bytes that it is, which need be no UTF-8; empty where there is no row."""
+        try:
+            return self._client().raw_query(sql, parameters=dict(parameters or {}), fmt="RawBLOB")
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise self._down(error) from error
+
     def command(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
     ) -> None:

@@ -39,6 +39,7 @@ SHARDING: Final = {
     "audit": FIRST_SHARD,
     "audit_chain": FIRST_SHARD,
     "trace_subjects": FIRST_SHARD,
+    "trace_pieces": FIRST_SHARD,
     "directory": BY_SUBJECT,
     "control": FIRST_SHARD,
     "clusters": FIRST_SHARD,

@@ -83,11 +83,11 @@ class PersonKeys:
         with self._changing() as connection:
             return bool(connection.execute("DELETE FROM erased WHERE subject = ?", (subject,)).rowcount)
 
-    def wrapped_by_others(self, kid: int, limit: int) -> list[WrappedKey]:
-        """Keys that another master than `kid` wraps."""
-        sql = "SELECT subject, kid, wrapped FROM person_keys WHERE kid <> ? LIMIT ?"
+    def wrapped_by_others(self, kid: int, limit: int, after: bytes = b"") -> list[WrappedKey]:
+        """Keys that another master than `kid` wraps, of those by pseudonym who come after one of them."""
+        sql = "SELECT subject, kid, wrapped FROM person_keys WHERE kid <> ? AND subject > ? ORDER BY subject LIMIT ?"
         with self._asking() as connection:
-            return [_key(row) for row in connection.execute(sql, (kid, limit))]
+            return [_key(row) for row in connection.execute(sql, (kid, after, limit))]
 
     def rewrap(self, keys: Sequence[tuple[WrappedKey, WrappedKey]]) -> None:
         """Put each second key in the first one's place, where that is there still."""

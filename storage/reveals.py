@@ -3,7 +3,7 @@
 A request changes from one state to the next by naming the one that it was in, so that of two decisions one counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import redis
@@ -14,6 +14,7 @@ from storage.partitions import shared_key
 
 REQUESTS: Final = shared_key("reveal-requests")
 COUNTS_KEPT_SECONDS: Final = 3 * 86_400
+FORGOTTEN_AT_ONCE: Final = 1_000
 
 T = TypeVar("T")
 
@@ -24,11 +25,20 @@ redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return {1, used + tonumber(ARGV[2])}
 """
-_SWAP: Final = """
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return {0} end
-if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+_KEPT: Final = """
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 return {1}
 """
+"""The book outlives its last request by no more than that one is kept, though nobody opens it ever again."""
+_ADD: Final = f"""
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return {{0}} end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+{_KEPT}"""
+_SWAP: Final = f"""
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return {{0}} end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+{_KEPT}"""
+_FORGET: Final = "return {redis.call('HDEL', KEYS[1], unpack(ARGV))}"
 
 
 class RevealBook:
@@ -45,9 +55,18 @@ class RevealBook:
         taken, used = self._written(_CHARGE, key, [name, count, limit, COUNTS_KEPT_SECONDS])
         return bool(taken), int(used)
 
-    def swap(self, request: str, old: bytes, new: bytes) -> bool:
-        """Put a request's new content in the place of the old one; empty: there is none. False where it was another."""
-        return bool(self._written(_SWAP, REQUESTS, [request, old, new])[0])
+    def add(self, request: str, content: bytes, requests_max: int, kept_seconds: int) -> bool:
+        """Keep a new request for so long at least. False where there are as many as may be."""
+        return bool(self._written(_ADD, REQUESTS, [request, content, requests_max, kept_seconds])[0])
+
+    def swap(self, request: str, old: bytes, new: bytes, kept_seconds: int) -> bool:
+        """Put a request's new content in the place of the old one. False where it was another, or there is none."""
+        return bool(self._written(_SWAP, REQUESTS, [request, old, new, kept_seconds])[0])
+
+    def forget(self, requests: Sequence[str]) -> None:
+        """Remove requests; those that are gone change nothing."""
+        for start in range(0, len(requests), FORGOTTEN_AT_ONCE):
+            self._written(_FORGET, REQUESTS, list(requests[start : start + FORGOTTEN_AT_ONCE]))
 
     def request(self, request: str) -> bytes | None:
         """A request's content."""

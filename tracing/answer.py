@@ -3,32 +3,29 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from events import codec
-from events.problems import BEHIND, QUESTION_INVALID, ProblemError
+from events.problems import TRACE_TOO_LARGE, ProblemError
 from projections.stays import Stay
 from storage.clickhouse import Store
 from storage.settled import SettledMark
-from storage.watermarks import Name, Watermark
+from tracing.bounds import AT_ONCE, Bounds
 from tracing.chain import Edge, Source
 from tracing.doubt_reading import DoubtReader, Leaving, LeftOut
 from tracing.finding import Evidence, Level, levels, present_stays
+from tracing.moment import Moment, Moments, ReadModels
 from tracing.overlap import Encounter, Presence, presences
 from tracing.question import LeavingOut, Question, ResolvedQuestion, check_window, resolve, resolve_as_of
-from tracing.reading import SUBJECTS_READ_MAX, Reading
+from tracing.reading import Reading
 from tracing.registry import CaughtUp, Registry
-from tracing.retention.horizon import behind, require_kept
+from tracing.retention.horizon import behind
 from tracing.visits import pseudonyms_of
 
-READ_MODELS_WAIT_SECONDS_MAX: Final = 10.0
-REGISTRY_WAIT_SECONDS_MAX: Final = 5.0
 ID_BYTES: Final = 16
-ENCOUNTERS_MAX: Final = 1_000_000
-"""Of so many encounters at one depth an answer may hold the evidence; they take about a gigabyte."""
 
 
 class CutOff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +37,11 @@ class CutOff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     as_of: int
     read_to: int
     kept_from: int | None = None
+
+    @classmethod
+    def of(cls, moment: Moment) -> "CutOff":
+        """What an answer says of its moment."""
+        return cls(as_of=moment.as_of, read_to=moment.read_to, kept_from=moment.kept_from)
 
 
 class AnsweredIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,13 +101,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     left_out: LeftOut | msgspec.UnsetType = msgspec.UNSET
 
 
-class ReadModels(Protocol):
-    """Where the read models' watermark is awaited; `storage.watermarks.Watermarks` is one."""
-
-    def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
-        """The first watermark at or past `received` (ms); None when the time is over."""
-
-
 class Tracer:
     """Answers questions from the read models. Thread-safe: what one question has read is its own."""
 
@@ -128,9 +123,7 @@ class Tracer:
         """
         self._store: Final = store
         self._registry: Final = registry
-        self._caught_up: Final = caught_up
-        self._watermarks: Final = watermarks
-        self._clock: Final = clock
+        self._moments: Final = Moments(watermarks, caught_up, clock)
         self._random: Final = random
         self._settled: Final = settled
         self._on_step: Final = on_step
@@ -139,7 +132,7 @@ class Tracer:
         self,
         question: Question | ResolvedQuestion,
         *,
-        subjects_max: int = SUBJECTS_READ_MAX,
+        bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
     ) -> Answer:
         """The answer, from everything received by `as_of` and nothing later.
@@ -149,11 +142,11 @@ class Tracer:
         `ProblemError` (those of `resolve`, BEHIND, TRACE_TOO_LARGE), `StoreDown` and `StreamDown`.
         """
         mark = time.perf_counter()
-        search = self.search(question, subjects_max=subjects_max, on_read=on_read)
+        search = self.search(question, bounds=bounds, on_read=on_read)
         mark = self._lap("wait", mark)
         found = list(levels(search.question, search.reading))
         if behind(self._registry.kept.kept_from, search.reaches_from) != search.cut_off.kept_from:
-            return self.trace(question, subjects_max=subjects_max, on_read=on_read)  # what was read may have gone
+            return self.trace(question, bounds=bounds, on_read=on_read)  # what was read may have gone
         mark = self._lap("search", mark)
         answer = Answer(
             id="",
@@ -178,31 +171,30 @@ class Tracer:
 
     def check(self, question: Question) -> None:
         """Raise what `trace` would of the question itself, without waiting for the read models or reading."""
-        self._know_registry()
-        self._resolved(question, self._clock())
+        self._moments.know_registry()
+        self._resolved(question, self._moments.now())
 
     def search(
         self,
         question: Question | ResolvedQuestion,
         *,
-        subjects_max: int = SUBJECTS_READ_MAX,
+        bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
     ) -> "Search":
         """The question with nothing left open, and all that it needs to be answered: nothing is read yet.
 
         Arguments and errors as of `trace`.
         """
-        asked_at, wait = self._clock(), not isinstance(question, Question) or question.wait
-        self._know_registry()
+        asked_at, wait = self._moments.now(), not isinstance(question, Question) or question.wait
+        self._moments.know_registry()
         if isinstance(question, Question) and not wait and question.as_of is None:
-            question = msgspec.structs.replace(question, as_of=min(self._read_to(0).received, asked_at))
+            read_models = self._moments.read_models(0)
+            question = msgspec.structs.replace(question, as_of=min(read_models.received, asked_at))
         as_of = self._resolved(question, asked_at).as_of  # a bad question is not kept waiting
-        read_models = self._read_to(as_of, wait=wait)
-        self._know_registry()
+        settled = self._moments.awaited(as_of, asked_at, wait=wait)
         resolved = self._resolved(question, asked_at)
-        kept_from = self._registry.kept.kept_from
-        require_kept(kept_from, (each.to for each in resolved.index), "/to")
-        reaching = behind(kept_from, min(each.from_ for each in resolved.index))
+        windows = [(each.from_, each.to) for each in resolved.index]
+        moment = settled.reaching(self._registry.kept.kept_from, windows, "/to")
         until = max(each.to for each in resolved.index) + resolved.lag_ms
         reading = Reading(
             self._store,
@@ -210,16 +202,13 @@ class Tracer:
             as_of=resolved.as_of,
             until=until,
             dwell_seconds=resolved.dwell_seconds,
-            subjects_max=subjects_max,
+            bounds=bounds,
             on_read=on_read,
             leaving=self._leaving(resolved),
             settled=self._settled(),
-            read_models=read_models,
+            read_models=moment.read_models,
         )
-        # What they hold beyond it is not read: saying so would make two answers as of the same moment differ.
-        read_to = min(read_models.received, resolved.as_of)
-        cut_off = CutOff(as_of=resolved.as_of, read_to=read_to, kept_from=reaching)
-        return Search(reading, resolved, cut_off, asked_at)
+        return Search(reading, resolved, CutOff.of(moment), asked_at)
 
     def reading(self, question: ResolvedQuestion) -> Reading:
         """What the question reads, nobody yet; it waits for nothing, and walks every stay from its scans."""
@@ -237,12 +226,12 @@ class Tracer:
 
         Raises as `trace` does.
         """
-        moment = resolve_as_of(as_of, self._clock())
+        asked_at = self._moments.now()
+        as_of = resolve_as_of(as_of, asked_at)
         check_window(from_ms, to_ms, "/to")
-        self._read_to(moment)
-        self._know_registry()
-        require_kept(self._registry.kept.kept_from, [to_ms], "/to")
-        reading = Reading(self._store, self._registry, as_of=moment, until=to_ms)
+        settled = self._moments.awaited(as_of, asked_at)
+        moment = settled.reaching(self._registry.kept.kept_from, [(from_ms, to_ms)], "/to")
+        reading = Reading(self._store, self._registry, as_of=moment.as_of, until=to_ms)
         reading.load([subject])
         return [stay for stay in reading.stays[subject] if stay.start < to_ms and stay.end > from_ms]
 
@@ -264,22 +253,6 @@ class Tracer:
         now = time.perf_counter()
         self._on_step(step, now - since)
         return now
-
-    def _know_registry(self) -> None:
-        """Wait until places, cases and revocations recorded by now are known: asking again must change nothing.
-
-        One clock stamps them and the scans. Once the read models have passed `as_of`, nothing more can be recorded by
-        then, even where the clock here is ahead: so this is asked after `_read_to`.
-        """
-        if not self._caught_up(REGISTRY_WAIT_SECONDS_MAX):
-            raise ProblemError(BEHIND.problem("The registry has not caught up with the control stream."))
-
-    def _read_to(self, as_of: int, *, wait: bool = True) -> Watermark:
-        """Up to where the read models are, which is at least `as_of`: that is waited for, or required at once."""
-        watermark = self._watermarks.wait("read-models", as_of if wait else 0, READ_MODELS_WAIT_SECONDS_MAX)
-        if watermark is None or watermark.received < as_of:
-            raise ProblemError(BEHIND.problem(pointer="/as_of"))
-        return watermark
 
 
 class Search:
@@ -347,13 +320,9 @@ class Search:
 
 def _answered(level: Level, reading: Reading, *, evidence: bool) -> Iterator[AnsweredContact]:
     met, nothing = level.met, [()] * len(level.met.subject)
-    if evidence and len(met.pairs.start) > ENCOUNTERS_MAX:
-        raise ProblemError(
-            QUESTION_INVALID.problem(
-                f"more than {ENCOUNTERS_MAX:,} encounters: ask without evidence, or about fewer people",
-                pointer="/evidence",
-            )
-        )
+    if evidence and len(met.pairs.start) > reading.bounds.encounters:
+        detail = f"more than {reading.bounds.encounters:,} encounters at one depth: without evidence they may be more"
+        raise ProblemError(TRACE_TOO_LARGE.problem(detail, pointer="/evidence"))
     proof = Evidence(level, reading) if evidence else None
     for subject, ms, first, last, times_met, via, intervals, encounters in zip(
         pseudonyms_of(met.subject),

@@ -1,8 +1,7 @@
 """Ask, record who asked, save, and only then hand the answer out: the one way in which an answer leaves the service."""
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -10,11 +9,12 @@ import msgspec
 from events import codec, problems
 from events.access import Token
 from events.problems import ProblemError
-from tracing.answer import Answer, AnsweredIndex, Tracer
+from tracing.absence import absence
+from tracing.answer import Answer, Tracer
 from tracing.audit import Action, AuditLog
+from tracing.bounds import AT_ONCE, Bounds
 from tracing.metrics import Metrics
 from tracing.question import Question, ResolvedQuestion
-from tracing.reading import SUBJECTS_READ_MAX
 from tracing.registry import Registry
 from tracing.saved import SavedTrace, saving
 
@@ -62,7 +62,7 @@ class Asker:
         question: Question | ResolvedQuestion,
         purpose: str,
         *,
-        subjects_max: int = SUBJECTS_READ_MAX,
+        bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
     ) -> Given:
         """The answer, recorded and saved. Raises as `Tracer.trace` and `AuditLog.write` do.
@@ -71,10 +71,10 @@ class Asker:
         nothing is saved, but who asked is recorded, since the problem says when somebody was scanned.
         """
         began = time.perf_counter()
-        answer = self._tracer.trace(question, subjects_max=subjects_max, on_read=on_read)
+        answer = self._tracer.trace(question, bounds=bounds, on_read=on_read)
         answered = time.perf_counter()
         self._metrics.trace_seconds.observe(answered - began)
-        nobody = self.nobody(answer.index)
+        nobody = absence(answer.index, self._registry)
         if nobody is not None:
             people = [each.subject for each in answer.index]
             self._audit.write(self._clock(), token, Action.TRACE_ASKED, answer.id, purpose, people=people)
@@ -85,24 +85,3 @@ class Asker:
         self._audit.write(self._clock(), token, Action.TRACE_ASKED, answer.id, purpose, saving=kept)
         self._metrics.on_step("record", time.perf_counter() - answered)
         return Given(answer, text)
-
-    def nobody(self, index: Sequence[AnsweredIndex]) -> problems.Problem | None:
-        """INDEX_WITHOUT_SCANS or SUBJECT_UNKNOWN where none of them has a stay, else None.
-
-        It says when somebody was scanned: record who asked before it is answered.
-        """
-        if any(each.stays for each in index):
-            return None
-        before = [each.before for each in index if each.before is not None]
-        after = [each.after for each in index if each.after is not None]
-        entered = any(each.cases or self._registry.subject(each.subject) for each in index)
-        if not before and not after and not entered:
-            detail = "No case names them, nobody entered them, and nothing was scanned of them by as_of."
-            return problems.SUBJECT_UNKNOWN.problem(detail, pointer="/index/subjects")
-        detail = f"Last scan before the window: {_said(max(before, default=None))}; first after it: "
-        detail += f"{_said(min(after, default=None))}."
-        return problems.INDEX_WITHOUT_SCANS.problem(detail, pointer="/index")
-
-
-def _said(at: int | None) -> str:
-    return "none by as_of" if at is None else datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

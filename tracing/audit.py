@@ -105,13 +105,22 @@ def purpose_of(text: str | None, *, pointer: str = "") -> str:
 class AuditLog:
     """Append, read, follow. Every method raises `StoreDown`, and AUDIT_DOWN as `ProblemError`."""
 
-    def __init__(self, store: Store, stream: AuditStream, secrets: ServerSecrets, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stream: AuditStream,
+        secrets: ServerSecrets,
+        clock: Callable[[], int],
+        *,
+        on_waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """`clock` gives Unix ms; `on_waited` is told how many seconds each entry was waited for."""
         self._store: Final = store
         self._stream: Final = stream
         self._secrets: Final = secrets
         self._clock: Final = clock
         self._reader: Final = AuditReader(store, stream)
-        self._writer: Final = AuditWriter(stream, self._reader.stored, self._resumed)
+        self._writer: Final = AuditWriter(stream, self._reader.stored, self._resumed, on_waited=on_waited)
 
     def write(
         self,

@@ -1,5 +1,6 @@
 """The audit chain followed step by step, in flat memory: the caller says where it stands and hears how far it holds."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,6 +9,7 @@ import msgspec
 from events.audit import Head
 from keys.audit_chain import Break, Checkpoint, Damage, Row, against, walked
 from storage.clickhouse import Store
+from storage.saved_traces import answer_pieces
 from tracing.audit_reader import AuditReader
 
 STEP_ENTRIES: Final = 20_000
@@ -84,10 +86,28 @@ def _compared(store: Store, rows: Sequence[Row]) -> tuple[int, int, Break | None
     digests = {row.event.object: row.event for row in rows if row.event.digest}
     if not digests:
         return 0, 0, None
-    sql = "SELECT id, lower(hex(SHA256(answer))) FROM traces WHERE id IN {ids:Array(String)}"
-    found: dict[str, str] = {row[0]: row[1] for row in store.rows(sql, {"ids": list(digests)})}
+    found = _digests_of(store, list(digests))
     for name, event in digests.items():
         if name in found and found[name] != event.digest:
             text = "the saved answer is not the one that was given"
             return len(found), 0, Break(number=event.number, kind=Damage.ANSWER_ALTERED, text=text)
     return len(found), len(digests) - len(found), None
+
+
+def _digests_of(store: Store, traces: Sequence[str]) -> dict[str, str]:
+    """The SHA-256, in hex, of those answers that are kept. One that lies in pieces has no answer in its row."""
+    sql = "SELECT id, empty(answer), lower(hex(SHA256(answer))) FROM traces WHERE id IN {ids:Array(String)}"
+    found = {
+        trace: _digest(store, trace) if in_pieces else digest
+        for trace, in_pieces, digest in store.rows(sql, {"ids": list(traces)})
+    }
+    return {trace: digest for trace, digest in found.items() if digest}
+
+
+def _digest(store: Store, trace: str) -> str:
+    """The SHA-256, in hex, of an answer in pieces; empty where these are gone already, and the row is about to go."""
+    digest, length = hashlib.sha256(), 0
+    for piece in answer_pieces(store, trace) or ():
+        digest.update(piece)
+        length += len(piece)
+    return digest.hexdigest() if length else ""

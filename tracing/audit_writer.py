@@ -40,11 +40,22 @@ class Wanted:
 class AuditWriter:
     """Appends to the chain, for any number of threads."""
 
-    def __init__(self, stream: AuditStream, stored: Callable[[], Head], resumed: Callable[[Head], Draft]) -> None:
-        """`stored` is the last entry in the store, `resumed` the entry that says that the stream forgot the rest."""
+    def __init__(
+        self,
+        stream: AuditStream,
+        stored: Callable[[], Head],
+        resumed: Callable[[Head], Draft],
+        *,
+        on_waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """`stored` is the last entry in the store, `resumed` the entry that says that the stream forgot the rest.
+
+        `on_waited` is told how many seconds each `append` took, those that failed as well.
+        """
         self._stream: Final = stream
         self._stored: Final = stored
         self._resumed: Final = resumed
+        self._on_waited: Final = on_waited
         self._head: Head | None = None
         self._turn: Final = threading.Lock()
         self._gate: Final = threading.Lock()
@@ -52,12 +63,13 @@ class AuditWriter:
 
     def append(self, drafts: Sequence[Draft]) -> None:
         """Return when the entries are durable. Raises `StreamDown`, `StreamFull` and `StoreDown`."""
-        mine = Wanted(drafts)
+        mine, began = Wanted(drafts), time.perf_counter()
         with self._gate:
             self._wanted.append(mine)
         with self._turn:
             while not mine.done:
                 self._send(self._taken())
+        self._on_waited(time.perf_counter() - began)
         if mine.fault is not None:
             raise mine.fault
 

@@ -10,7 +10,7 @@ from projections.places_together import Ints
 from projections.stays import Stay
 from projections.walk_together import offsets
 from tracing.chain import Edge
-from tracing.meetings import Met, Present, Sources, contacts, in_order, intervals, others_of, pairs, present
+from tracing.meetings import Met, Present, Sources, contacts, in_order, intervals, pairs, present
 from tracing.overlap import Encounter
 from tracing.question import IndexSubject, ResolvedQuestion
 from tracing.reading import Reading
@@ -42,10 +42,10 @@ def levels(question: ResolvedQuestion, reading: Reading) -> Iterator[Level]:
         reading.load(pseudonyms_of(people))
         own = reading.visits(people)
         there = present(sources, own)
-        others = others_of(reading.around(there, question.lag_ms, proof=question.evidence))
-        exposures = pairs(there, others, question.lag_ms, known)
-        met = contacts(exposures, there, others, min_ms=question.min_ms, rule=question.rule)
-        yield Level(depth, there, own, others.visits, met)
+        others = reading.around(there, question.lag_ms, proof=question.evidence)
+        exposures = pairs(there, others, question.lag_ms)
+        met = contacts(exposures, there, others, known, min_ms=question.min_ms, rule=question.rule)
+        yield Level(depth, there, own, others, met)
         known = numbered(np.concatenate((known, met.subject)))[0]
         reached = np.arange(len(met.subject))
         sources = Sources(reached, met.subject, met.start + question.latency_ms, np.full(len(reached), to_ms))

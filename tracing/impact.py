@@ -18,8 +18,11 @@ from events.devices import Device
 from events.problems import ProblemError
 from storage.clickhouse import Store
 from storage.control import ControlLog
-from tracing.answer import Answer, ReadModels, Tracer
+from tracing.answer import Answer, Tracer
+from tracing.bounds import AS_JOB
 from tracing.difference import ContactDifference, difference
+from tracing.moment import ReadModels
+from tracing.question import ResolvedQuestion
 from tracing.recall import recall_of
 from tracing.registry import Registry
 from tracing.retention.horizon import REACH_MS
@@ -46,7 +49,7 @@ class Effect(enum.StrEnum):
     EXPIRED = "expired"
     """The scans that it was answered from are kept no longer: nobody can say."""
     TOO_LARGE = "too-large"
-    """So much hangs on it that it is asked as a job, by whoever needs it."""
+    """So many people hang on it, or so many encounters, that it is asked as a job, or by parts, by whoever needs it."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +66,11 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceImpact(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved trace, asked at `asked_at` (Unix ms), and how many of its contacts differ, with how the first ones do."""
+    """A saved trace, asked at `asked_at` (Unix ms), and how many of its contacts differ, with how the first ones do.
+
+    Of one that was saved without evidence, and has too many encounters to be asked with it, contacts count as changed
+    by how long, when and how often they were met, and nothing says by which scans.
+    """
 
     trace: str
     asked_at: int
@@ -78,6 +85,10 @@ class TraceImpact(msgspec.Struct, frozen=True, kw_only=True):
     def people(self) -> set[str]:
         """Who is named."""
         return {name for one in self.contacts for name in (one.subject, *(scan.subject for scan in one.scans))}
+
+
+Changes = tuple[Effect, list[ContactDifference], list[ContactDifference], list[ContactDifference]]
+"""What becomes of a saved trace: its contacts that are added, removed and changed."""
 
 
 class Supposition:
@@ -108,13 +119,20 @@ class Supposition:
             random=random,
         )
 
-    def on(
-        self, answer: Answer
-    ) -> tuple[Effect, list[ContactDifference], list[ContactDifference], list[ContactDifference]]:
-        """What it does to a saved answer: added, removed and changed contacts. Raises `StoreDown`, BEHIND."""
+    def on(self, answer: Answer) -> Changes:
+        """What it does to a saved answer: added, removed and changed contacts. Raises `StoreDown`, BEHIND.
+
+        It is asked again with evidence, however it was saved: without, one who was met elsewhere for as long would pass
+        for unchanged, and nothing would say by which scans anybody differs. Only where that is too much, and it was
+        saved without, it is asked as it was.
+        """
+        whole = self._on(msgspec.structs.replace(answer.question, evidence=True))
+        return self._on(answer.question) if whole[0] is Effect.TOO_LARGE and not answer.question.evidence else whole
+
+    def _on(self, question: ResolvedQuestion) -> Changes:
         try:
-            before = self._tracer.trace(answer.question)
-            after = self._other.trace(answer.question)
+            before = self._tracer.trace(question, bounds=AS_JOB)
+            after = self._other.trace(question, bounds=AS_JOB)
             if before.contacts == after.contacts:
                 return Effect.UNCHANGED, [], [], []
             recall = recall_of(

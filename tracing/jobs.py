@@ -20,12 +20,11 @@ from events.problems import Problem, ProblemError
 from storage.errors import StoreDown, StreamDown
 from storage.jobs import OVER, JobBoard, JobRecord, JobState
 from tracing.asker import Asker
+from tracing.bounds import AS_JOB
 from tracing.question import Question
 
 JOBS_WAITING_MAX: Final = 8
 """So many wait behind the one that is worked on; more are refused."""
-JOB_SUBJECTS_MAX: Final = 1_000_000
-"""Of how many people a job may look at the scans."""
 BEAT_SECONDS: Final = 2.0
 """So often a job tells how far it is, and looks whether it is to stop."""
 STOP_SECONDS_MAX: Final = 5.0
@@ -152,7 +151,7 @@ class Jobs:
                 job.token,
                 job.question,
                 job.purpose,
-                subjects_max=JOB_SUBJECTS_MAX,
+                bounds=AS_JOB,
                 on_read=lambda read, known: self._on_read(job, read, known),
             )
         except _Stopped:

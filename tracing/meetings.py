@@ -26,14 +26,6 @@ class Sources(NamedTuple):
     to_ms: Ints
 
 
-class Others(NamedTuple):
-    """Stays of whoever may have been met; stay `n` is of `people[who[n]]`, who are in order and each there once."""
-
-    visits: Visits
-    people: Subjects
-    who: Ints
-
-
 class Present(NamedTuple):
     """Stays of sources, clipped to their windows: `[start, end)` lies within stay `visit` of those given.
 
@@ -79,11 +71,6 @@ class Met(NamedTuple):
     pairs: Pairs
 
 
-def others_of(visits: Visits) -> Others:
-    """Number those whose stays these are."""
-    return Others(visits, *numbered(visits.subject))
-
-
 def present(sources: Sources, visits: Visits) -> Present:
     """Where the sources were in their windows."""
     people, who = numbered(visits.subject)
@@ -99,12 +86,11 @@ def present(sources: Sources, visits: Visits) -> Present:
     return found.take(start < end)
 
 
-def pairs(index: Present, others: Others, lag_ms: int, leave_out: Subjects) -> Pairs:
-    """Every exposure of somebody else's stay to a source, whoever is in `leave_out` (in order) left out."""
-    visits, places = others.visits, distinct(index.place)
+def pairs(index: Present, visits: Visits, lag_ms: int) -> Pairs:
+    """Every exposure of a stay to a source, those of the sources' own stays among them."""
+    places = distinct(index.place)
     at = np.minimum(np.searchsorted(places, visits.place), max(len(places) - 1, 0))
-    sought = ~among(others.people, leave_out)
-    rows = np.flatnonzero(sought[others.who] & (places[at] == visits.place)) if len(places) else at[:0]
+    rows = np.flatnonzero(places[at] == visits.place) if len(places) else at[:0]
     if not len(rows):
         return Pairs(*(np.empty(0, dtype=np.int64) for _ in range(4)))
     place, start, end = at[rows], visits.start[rows], visits.end[rows]
@@ -131,12 +117,14 @@ def pairs(index: Present, others: Others, lag_ms: int, leave_out: Subjects) -> P
     return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
-def contacts(found: Pairs, index: Present, others: Others, *, min_ms: int, rule: Rule) -> Met:
+def contacts(found: Pairs, index: Present, visits: Visits, leave_out: Subjects, *, min_ms: int, rule: Rule) -> Met:
     """Everybody whose exposures to the sources of some group pass the rule, with all those exposures, united.
 
-    The pairs of a contact are ordered by start alone.
+    Whoever is in `leave_out` (in order) is no contact. The pairs of a contact are ordered by start alone.
     """
-    people, who = others.people, others.who[found.visit]
+    people, who = numbered(visits.subject[found.visit])
+    sought = ~among(people, leave_out)[who]
+    found, who = found.take(sought), who[sought]
     group = index.group[found.present]
     groups = int(group.max(initial=0)) + 1
     order = _by_start(who * groups + group, found.start)

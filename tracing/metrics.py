@@ -7,6 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 TRACE_SECONDS_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STEP_SECONDS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+WAIT_SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STEPS: Final = ("wait", "search", "answer", "record")
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -26,6 +27,12 @@ class Metrics:
             "truyvet_trace_seconds",
             "How long a trace took to answer",
             buckets=TRACE_SECONDS_BUCKETS,
+            registry=self._registry,
+        )
+        self.audit_wait_seconds: Final = Histogram(
+            "truyvet_audit_wait_seconds",
+            "How long a request waited until its audit entry was durable, or could not be written",
+            buckets=WAIT_SECONDS_BUCKETS,
             registry=self._registry,
         )
         step_seconds = Histogram(

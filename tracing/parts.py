@@ -91,7 +91,8 @@ class Parts:
         self.checks: Final = checks
         self.retention_runs: Final = retention_runs
         self.terms: Final = terms
-        self.audit: Final = AuditLog(store, audit_stream, secrets, clock)
+        on_waited = metrics.audit_wait_seconds.observe
+        self.audit: Final = AuditLog(store, audit_stream, secrets, clock, on_waited=on_waited)
         self.saved: Final = SavedTraces(store, audit_stream)
         self.directory: Final = directory
         self.reveals: Final = reveals

@@ -20,7 +20,7 @@ from projections.subject_scans import NAMED, SUBJECTS_NAMED_MAX, SubjectScans
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
 from storage.native import Column, Columns
-from tracing.visits import NOBODY, NONE, Subjects, Visits, distinct, numbered, pseudonyms_of, together
+from tracing.visits import NOBODY, NONE, Subjects, Visits, among, distinct, numbered, pseudonyms_of, together
 
 PLACE_HOURS_A_PARAMETER: Final = 4_000
 STAY_HOURS_A_QUERY: Final = 100_000
@@ -187,14 +187,19 @@ WHERE place_hour IN $hours
 SETTINGS max_threads = $threads"""
     PROOF: ClassVar[str] = ", scans.1 AS devices, scans.2 AS seqs"
 
-    def read(self, store: Store) -> Settled:
-        """Each stay once, in its newest version."""
-        visits, settled = [NONE], [np.empty(0, dtype=np.int64)]
+    def read(self, store: Store, on_stays: Callable[[int], None]) -> Settled:
+        """Each stay once, in its newest version.
+
+        `on_stays` is told again and again how many rows are read so far; whatever it raises ends the reading.
+        """
+        visits, settled, count = [NONE], [np.empty(0, dtype=np.int64)], 0
         for some in _pieces(self.surroundings.stay_hours.tolist(), STAY_HOURS_A_QUERY):
             rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
             if len(rows):
                 visits.append(_visits(rows, proof=self.proof))
                 settled.append(rows["settled"].astype(np.int64))
+            count += len(rows)
+            on_stays(count)
         every, versions = together(visits), np.concatenate(settled)
         unsettled = numbered(every.subject[versions > self.settled])[0]
         return Settled(_newest(every, versions), unsettled, int(versions.max(initial=self.settled)))
@@ -285,19 +290,17 @@ def _last_of_each(subject: Subjects, *columns: Column, latest: Column) -> Ints:
     for column in (halves[:, 0], halves[:, 1], *columns):
         mixed = (mixed ^ column.astype(np.uint64)) * MIXING
         mixed ^= mixed >> np.uint64(32)
-    order = np.argsort(mixed)
-    equal = np.zeros(len(order) + 1, dtype=np.bool_)
-    equal[1:-1] = mixed[order[1:]] == mixed[order[:-1]]
-    doubtful = np.zeros(len(order), dtype=np.bool_)
-    doubtful[order[equal[1:] | equal[:-1]]] = True
+    in_order = np.sort(mixed)  # several times as fast as to sort the rows
+    repeated = distinct(in_order[1:][in_order[1:] == in_order[:-1]])
+    doubtful = among(mixed, repeated)
     rows = np.flatnonzero(doubtful)
     if not len(rows):
         return np.arange(len(subject))
     named_by = [numbered(subject[rows])[1], *(column[rows] for column in columns)]
-    among = np.lexsort((latest[rows], *named_by))
+    by_name = np.lexsort((latest[rows], *named_by))
     last = np.ones(len(rows), dtype=np.bool_)
-    last[:-1] = np.logical_or.reduce([column[among[1:]] != column[among[:-1]] for column in named_by])
-    return np.sort(np.concatenate((np.flatnonzero(~doubtful), rows[among[last]])))
+    last[:-1] = np.logical_or.reduce([column[by_name[1:]] != column[by_name[:-1]] for column in named_by])
+    return np.sort(np.concatenate((np.flatnonzero(~doubtful), rows[by_name[last]])))
 
 
 def _each(function: np.ufunc, values: Ints, begins: Ints) -> Ints:

@@ -15,6 +15,7 @@ from projections.walk_together import walk_together
 from storage.clickhouse import Store
 from storage.settled import SettledMark
 from storage.watermarks import Watermark
+from tracing.bounds import AT_ONCE, Bounds
 from tracing.doubt_reading import Leaving
 from tracing.meetings import Present
 from tracing.overlap import Presence
@@ -34,8 +35,6 @@ from tracing.visits import (
     walked,
 )
 
-SUBJECTS_READ_MAX: Final = 100_000
-"""Of how many people one answer may look at the scans; more is a job's."""
 SUBJECTS_A_STEP: Final = 5_000
 """After so many people a reading tells how far it is, and may be stopped."""
 LATE_MS_MAX: Final = 600_000
@@ -56,7 +55,7 @@ class Reading:
         as_of: int,
         until: int,
         dwell_seconds: Mapping[Category, int] | None = None,
-        subjects_max: int = SUBJECTS_READ_MAX,
+        bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
         leaving: Leaving | None = None,
         settled: SettledMark | None = None,
@@ -78,7 +77,7 @@ class Reading:
         self._revocations: Final = registry.revocations_as_of(as_of)
         self._kept_from: Final = registry.kept.kept_from
         self._dwell_seconds: Final = dwell_seconds or {}
-        self._subjects_max: Final = subjects_max
+        self.bounds: Final = bounds
         self.leaving: Final = leaving
         self._on_read: Final = on_read
         self._settled: Final = settled
@@ -96,8 +95,8 @@ class Reading:
         """
         fresh = sorted(set(subjects) - self.stays.keys())
         known = len(self.stays) + len(fresh)
-        if known > self._subjects_max:
-            raise ProblemError(TRACE_TOO_LARGE.problem(f"more than {self._subjects_max} people"))
+        if known > self.bounds.subjects:
+            raise ProblemError(TRACE_TOO_LARGE.problem(f"more than {self.bounds.subjects:,} people"))
         for begin in range(0, len(fresh), SUBJECTS_A_STEP):
             self._load(fresh[begin : begin + SUBJECTS_A_STEP])
             self._on_read(len(self.stays), known)
@@ -122,7 +121,7 @@ class Reading:
         if mark is None:
             return self.visits(self._load_around(surroundings))
         query = SettledAround(surroundings=surroundings, settled=mark.received, proof=proof)
-        settled = query.read(self._store)
+        settled = query.read(self._store, self._on_stays)
         met, unsettled = settled.visits, settled.unsettled
         if settled.newest > max(mark.received, self._as_of):
             # All may have been settled anew and exchanged: then nothing tells of stays that were there until then.
@@ -169,6 +168,12 @@ class Reading:
         if number not in self._ids:
             self._know(np.array([number], dtype=np.int64))
         return self._ids[number]
+
+    def _on_stays(self, stays: int) -> None:
+        """So many settled stays are read at this depth."""
+        if stays > self.bounds.stays:
+            raise ProblemError(TRACE_TOO_LARGE.problem(f"more than {self.bounds.stays:,} stays of others"))
+        self._on_read(len(self.stays), len(self.stays))
 
     def _load(self, fresh: Sequence[str]) -> None:
         scanned: set[str] = set()

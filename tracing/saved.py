@@ -13,7 +13,7 @@ from events.audit import SavedAnswer, subjects_in, unpacked
 from events.scans import AT_MS_MAX, AtMs
 from storage.audit_stream import AuditStream
 from storage.clickhouse import Row, Store
-from storage.saved_traces import insert_saved
+from storage.saved_traces import answer_pieces, insert_saved
 from tracing.audit_reader import answerable
 from tracing.cursor import cursor_of, position_of
 
@@ -77,12 +77,18 @@ class SavedTraces:
 
     def answer(self, trace_id: str) -> bytes | None:
         """The answer exactly as it was given, or None where there is no such trace."""
+        pieces = self.pieces(trace_id)
+        return b"".join(pieces) if pieces is not None else None
+
+    def pieces(self, trace_id: str, begin: int = 0) -> Iterator[bytes] | None:
+        """The answer from byte `begin` on, read from the store piece by piece; None where there is no such trace.
+
+        One that goes by retention meanwhile ends early.
+        """
         for saved in self._waiting():
             if saved.id == trace_id:
-                return saved.answer
-        rows = self._store.rows("SELECT answer FROM traces WHERE id = {id:String} LIMIT 1", {"id": trace_id})
-        text: str | None = rows[0][0] if rows else None
-        return text.encode() if text is not None else None
+                return iter([saved.answer[begin:]])
+        return answer_pieces(self._store, trace_id, begin)
 
     def naming(self, subject: str) -> list[str]:
         """The ids of the saved traces that name somebody, by pseudonym, sorted."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from projections.places_together import Bools, Ints
 from projections.stays import EntryKnown, ExitKnown, Stay
 from projections.walk_together import DWELL, EXIT_MEASURED, IMPUTED, MEASURED, MOVED, UNENDED, Scans, Stays, offsets
+from storage.native import Column
 
 Subjects = NDArray[Any]
 """Pseudonyms as 16 bytes each (`S16`); they sort as their hex digits do."""
@@ -123,9 +124,9 @@ def pseudonyms_of(subjects: Subjects) -> list[str]:
     return [digits[at : at + 2 * SUBJECT_BYTES] for at in range(0, len(digits), 2 * SUBJECT_BYTES)]
 
 
-def distinct(values: Ints) -> Ints:
+def distinct(values: Column) -> Column:
     """Each value once, in order. To sort is quicker than what `numpy.unique` does."""
-    ordered: Ints = np.sort(values)
+    ordered: Column = np.sort(values)
     begins: Bools = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
     return ordered[begins]
 
@@ -148,12 +149,12 @@ def numbered(subjects: Subjects) -> tuple[Subjects, Ints]:
     return subjects[order[begins]], who
 
 
-def among(subjects: Subjects, people: Subjects) -> Bools:
-    """For each whether they are one of `people`, who are in order and each there once."""
-    if not len(people):
-        return np.zeros(len(subjects), dtype=np.bool_)
-    at = np.minimum(np.searchsorted(people, subjects), len(people) - 1)
-    found: Bools = people[at] == subjects
+def among(values: Column, chosen: Column) -> Bools:
+    """For each, be it a subject or a number, whether it is one of `chosen`, which are in order and each there once."""
+    if not len(chosen):
+        return np.zeros(len(values), dtype=np.bool_)
+    at = np.minimum(np.searchsorted(chosen, values), len(chosen) - 1)
+    found: Bools = chosen[at] == values
     return found
 
 

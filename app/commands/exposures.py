@@ -93,6 +93,12 @@ def _cells(one: ExposedPlace) -> tuple[str, ...]:
         shown_seconds(one.index_seconds),
         shown(one.first),
         shown(one.last),
-        f"{one.peak:,}" + (f" of {one.capacity:,}" if one.capacity else ""),
+        _peak(one),
         f"{one.crowding:.0%}" if one.crowding is not None else "",
     )
+
+
+def _peak(one: ExposedPlace) -> str:
+    if one.peak is None:
+        return "kept no longer"
+    return f"{one.peak:,}" + (f" of {one.capacity:,}" if one.capacity else "")

@@ -12,7 +12,8 @@ from app.client import ApiClient, api_client
 from app.commands.options import PURPOSE
 from app.settings import Settings
 from app.terminal import add_row, counted, show
-from tracing.people.health import DICTIONARY, RowError
+from tracing.line_files import RowError
+from tracing.people.health import DICTIONARY
 from tracing.routes.people import HealthImport, HealthImported
 
 LINES_A_REQUEST: Final = 4_000

@@ -57,7 +57,17 @@ def retire_directory(settings: Settings) -> None:
     known = key_file.load(settings.keys_path).directory_keys
     found = api_client(settings).directory_keys()
     hanging = sum(each.people for each in found.keys if each.kid != found.current)
-    if not known or found.current != known[-1].kid or hanging:
+    if not known or found.current != known[-1].kid:
+        raise click.ClickException(
+            "The trace service does not use the newest directory key yet. Wait a moment, then try again."
+        )
+    if 0 < hanging <= found.broken:
+        raise click.ClickException(
+            f"{counted(hanging, 'key of a person', 'keys of people')} cannot be unwrapped, so nothing was"
+            " destroyed; all others are wrapped anew. Put back the key file that holds their directory key, or the"
+            " file of the people's keys as it was; else erase these people, readmit them, import their lines again."
+        )
+    if hanging:
         raise click.ClickException(
             f"{counted(hanging, 'key is', 'keys are')} still to be wrapped anew. Wait a moment, then try again."
         )

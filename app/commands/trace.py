@@ -9,6 +9,7 @@ from rich.table import Table
 
 from app.client import api_client
 from app.clock import shown, shown_seconds
+from app.commands import trace_chain
 from app.commands.options import PURPOSE_HELP, asked_purpose
 from app.commands.trace_diff import diff
 from app.commands.trace_jobs import followed, jobs
@@ -111,11 +112,15 @@ def _scans(scans: tuple[tuple[str, int], ...]) -> str:
     return " ".join(f"{device}/{seq}" for device, seq in scans)
 
 
-def _show(answer: Answer, beside: Mapping[str, Status]) -> None:
-    """The table; the columns about people only where something is known of anybody."""
-    asked = answer.question
-    table = Table("", "subject", "together", "first", "last", "places", *(COLUMNS if beside else ()))
+def contact_table(answer: Answer, beside: Mapping[str, Status]) -> Table:
+    """Through whom contacts were reached stands there where it is not the case alone; the columns about people, where
+    something is known of anybody.
+    """
+    chained, cases = trace_chain.has_chain(answer), trace_chain.cases_of(answer)
+    table = Table("", "subject", "together", "first", "last", "places")
     table.columns[1].no_wrap = True
+    for column in (*((trace_chain.COLUMN,) if chained else ()), *(COLUMNS if beside else ())):
+        table.add_column(column)
     for contact in answer.contacts:
         places = sorted({one.place for one in contact.encounters})
         add_row(
@@ -126,9 +131,15 @@ def _show(answer: Answer, beside: Mapping[str, Status]) -> None:
             shown(contact.first),
             shown(contact.last),
             ", ".join(places),
+            *((trace_chain.through(contact, cases),) if chained else ()),
             *(cells(beside.get(contact.subject)) if beside else ()),
         )
-    show(table)
+    return table
+
+
+def _show(answer: Answer, beside: Mapping[str, Status]) -> None:
+    asked = answer.question
+    show(contact_table(answer, beside))
     rule = "together" if asked.rule is Rule.TOTAL else "in a single encounter"
     click.echo(
         f"{counted(len(answer.contacts), 'contact', 'contacts')} of at least {shown_seconds(asked.min_ms / 1000)}"

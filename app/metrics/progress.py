@@ -1,6 +1,6 @@
 """How far log, read models and registries have come, as the watermarks say: told by trace, whoever else is down."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -40,12 +40,14 @@ def read_progress(clients: StreamClients) -> Progress:
 class ProgressCollector(Collector):
     """The progress at the moment of the scrape; says nothing while the stream does not answer."""
 
-    def __init__(self, clients: StreamClients) -> None:
-        """`clients`: such as do not wait long for an answer."""
+    def __init__(self, clients: StreamClients, watched_to: Callable[[], int | None] = lambda: None) -> None:
+        """`clients`: such as do not wait long for an answer. `watched_to`: see `ClusterWatcher`."""
         self._clients: Final = clients
+        self._watched_to: Final = watched_to
 
     def collect(self) -> Iterable[Metric]:
-        """Watermarks, the lag between them, the registry's newest event, the rebuild."""
+        """Watermarks, the lags between them, the registry's newest event, the rebuild."""
+        watched_to = self._watched_to()  # before the read models: whoever keeps up with them is never ahead
         try:
             progress = read_progress(self._clients)
         except StreamDown:
@@ -55,6 +57,12 @@ class ProgressCollector(Collector):
                 "control_newest_timestamp_seconds", "When the newest control event came", progress.control_ms / 1000
             )
         yield from _marks(progress.log, progress.models)
+        if progress.models is not None:
+            yield _gauge(
+                "clusters_lag_seconds",
+                "How far the read models are ahead of the watcher for clusters; 0 where another process watches",
+                max(progress.models.received - watched_to, 0) / 1000 if watched_to is not None else 0.0,
+            )
         yield from _rebuild(progress.rebuild_requested, progress.rebuild)
 
 

@@ -1,8 +1,11 @@
 """What watches for clusters in a trace process, by the settings' rules."""
 
+from collections.abc import Callable
+
 from app.clock import now_ms
 from app.processes import backend
 from app.settings import Settings
+from events.clusters import Announced
 from storage.clickhouse import Store
 from storage.clusters import ClusterFeed
 from storage.watermarks import Watermarks
@@ -18,6 +21,7 @@ def watcher(
     caught_up: CaughtUp,
     watermarks: Watermarks,
     feed: ClusterFeed,
+    on_announced: Callable[[Announced], None],
 ) -> ClusterWatcher:
     """The watcher; `caught_up` belongs to what feeds the registry."""
     return ClusterWatcher(
@@ -34,4 +38,5 @@ def watcher(
         ),
         clock=now_ms,
         owner=backend.unique_owner(),
+        on_announced=on_announced,
     )

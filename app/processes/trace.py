@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from app.clock import now_ms
 from app.key_file import load
 from app.key_watch import WATCH_SECONDS, KeyWatch
+from app.metrics.clusters import ClusterMetrics
 from app.metrics.process import ControlMetrics
 from app.metrics.progress import ProgressCollector
 from app.ports import bound
@@ -74,13 +75,19 @@ def serve(
     watermarks = Watermarks(clients.shared, probes.partitions)
     feed = ClusterFeed(clients.shared, replicas=settings.stream_replicas)
     watcher = clusters.watcher(
-        settings, store=store, registry=registry, caught_up=follower.catch_up, watermarks=watermarks, feed=feed
+        settings,
+        store=store,
+        registry=registry,
+        caught_up=follower.catch_up,
+        watermarks=watermarks,
+        feed=feed,
+        on_announced=ClusterMetrics(counters).on_announced,
     )
     follower.start()
     readiness = Watch(trace_parts(settings, store))
     readiness.start()
     vitals.describe(process, counters, readiness.look)
-    counters.register(ProgressCollector(probes))
+    counters.register(ProgressCollector(probes, lambda: watcher.watched_to))
     metrics = Metrics(counters)
     person_keys = PersonKeys(settings.person_keys_path)
     directory = Directory(store, person_keys, keys, clock=now_ms, random=secrets.token_bytes)

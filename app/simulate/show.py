@@ -14,6 +14,7 @@ from app.clock import shown_seconds
 from app.simulate.plan import VIETNAM
 from app.simulate.presence import Blur
 from app.simulate.verdict import Agreement
+from app.terminal import short
 from events.cases import Case
 from events.places import Place, PlaceTree
 from projections.stays import EntryKnown, ExitKnown, Stay
@@ -37,11 +38,6 @@ EXIT_WORDS: Final = {
 def when(ms: int) -> str:
     """A time in Vietnam, to the minute; the tables' headings name the zone."""
     return datetime.datetime.fromtimestamp(ms / 1000, VIETNAM).strftime("%d %b %H:%M")
-
-
-def short(pseudonym: str) -> str:
-    """Enough of a pseudonym to tell two apart on a screen."""
-    return f"{pseudonym[:8]}…"
 
 
 class Names:

@@ -10,9 +10,10 @@ import msgspec
 from app.open_files import allow_open_files
 from app.settings import Settings
 from projections.projector import READ_MODELS
+from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from storage.clickhouse import Store
 
-TABLES: Final = ("log", *(model.table for model in READ_MODELS), "evidence")
+TABLES: Final = ("log", *(model.table for model in READ_MODELS), STAYS_BY_PLACE_HOUR, "evidence")
 SETTLED_SECONDS: Final = 3.0
 """Settled: no merge runs, and no part has come or gone for so long."""
 SETTLE_SECONDS_MAX: Final = 180.0

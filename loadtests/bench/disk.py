@@ -10,6 +10,8 @@ from loadtests.bench.at_rest import TableBytes
 from loadtests.bench.full_load import headline
 from loadtests.bench.report import Result
 from loadtests.bench.session import Session
+from projections.projector import READ_MODELS
+from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 
 TOGETHER_MAX: Final = 150.0
 WITHOUT_EVIDENCE_MAX: Final = 60.0
@@ -20,12 +22,13 @@ class BytesPerScan(msgspec.Struct, frozen=True):
 
     log: float
     read_models: float
+    stays: float
     evidence: float
 
     @property
     def without_evidence(self) -> float:
-        """Log and read models."""
-        return self.log + self.read_models
+        """Log and read models, those of stays among them."""
+        return self.log + self.read_models + self.stays
 
     @property
     def together(self) -> float:
@@ -63,13 +66,19 @@ def _per_scan(tables: dict[str, TableBytes], scans: int) -> BytesPerScan:
     def of(*names: str) -> float:
         return sum(tables[name].bytes_on_disk for name in names) / scans
 
-    return BytesPerScan(of("log"), of("scans_by_subject", "scans_by_place_hour"), of("evidence"))
+    return BytesPerScan(
+        log=of("log"),
+        read_models=of(*(model.table for model in READ_MODELS)),
+        stays=of(STAYS_BY_PLACE_HOUR),
+        evidence=of("evidence"),
+    )
 
 
 def _shown(each: BytesPerScan) -> dict[str, float]:
     return {
         "log": round(each.log, 2),
         "read_models": round(each.read_models, 2),
+        "stays": round(each.stays, 2),
         "evidence": round(each.evidence, 2),
         "without_evidence": round(each.without_evidence, 2),
         "together": round(each.together, 2),

@@ -39,6 +39,8 @@ class FullLoad(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the load ended before its time because too few requests were made ready for it."""
     logged_seconds: float
     visible_seconds: float
+    settled_seconds: float | None
+    """Until the stays were settled, where that was waited for."""
     cpu_seconds: dict[str, float]
     samples: list[Sample]
     bytes_sent: int
@@ -59,6 +61,7 @@ class FullLoad(msgspec.Struct, frozen=True, kw_only=True):
             "sent_seconds": round(outcome.seconds, 2),
             "logged_seconds": round(self.logged_seconds, 2),
             "visible_seconds": round(self.visible_seconds, 2),
+            "settled_seconds": round(self.settled_seconds, 2) if self.settled_seconds is not None else None,
             "acknowledged_per_second": round(outcome.scans / outcome.seconds),
             "ran_out_of_requests": self.ran_out,
             "waited": outcome.waited,
@@ -94,6 +97,9 @@ def full_load(session: Session, format: Format, encoding: Encoding, seconds: flo
         cpu_seconds = cpu_between(samples[0].usages, samples[-1].usages)
         session.say(f"in the log {logged - outcome.ended:.1f} s later; waiting for the read models")
         visible = trial.await_read_models()
+        if keep:
+            session.say(f"visible {visible - outcome.ended:.1f} s after the last scan; waiting for the stays")
+        settled = trial.await_settled() if keep else None
         spent = ", ".join(f"{name} {each}" for name, each in per_million(cpu_seconds, outcome.scans).items())
         session.say(f"CPU µs a scan: {spent}; checking the log row by row")
         verdict = trial.verdict()
@@ -103,6 +109,7 @@ def full_load(session: Session, format: Format, encoding: Encoding, seconds: flo
         ran_out=len(outcome.acknowledged) == len(ready),
         logged_seconds=logged - outcome.began,
         visible_seconds=visible - outcome.began,
+        settled_seconds=settled - outcome.began if settled is not None else None,
         cpu_seconds=cpu_seconds,
         samples=samples,
         bytes_sent=sum(len(ready[place].data) for place in outcome.acknowledged),

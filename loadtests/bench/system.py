@@ -26,6 +26,7 @@ from loadtests.bench.processes import Usages, usages
 from loadtests.bench.world import World
 from storage.control import ControlLog
 from storage.partitions import ONLY
+from storage.settled import SettledMarks
 from storage.stream import ScanStream
 from storage.valkey import EmbeddedValkey
 from storage.watermarks import Name, Watermarks
@@ -33,6 +34,7 @@ from storage.watermarks import Name, Watermarks
 POLL_SECONDS: Final = 0.02
 STALL_SECONDS_MAX: Final = 60.0
 """The sink or the projector is taken to have failed when it gets no further for so long."""
+SETTLED_SECONDS_MAX: Final = 3_600.0
 RAM_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs"})
 
 
@@ -95,6 +97,15 @@ class System:
             if now - moved > STALL_SECONDS_MAX:
                 raise LoadFailed(f"{found} of {rows} scans are in {name}, and no more came in {STALL_SECONDS_MAX} s.")
             time.sleep(POLL_SECONDS)
+
+    def await_settled(self, rows: int) -> float:
+        """The monotonic time at which the stays of so many scans are settled. Raises `LoadFailed`."""
+        marks, began = SettledMarks(self.redis), time.monotonic()
+        while (mark := marks.read()) is None or mark.rows < rows:
+            if time.monotonic() > began + SETTLED_SECONDS_MAX:
+                raise LoadFailed(f"The stays of {rows} scans are not settled after {SETTLED_SECONDS_MAX:.0f} s.")
+            time.sleep(POLL_SECONDS)
+        return time.monotonic()
 
 
 class Directories:

@@ -90,6 +90,10 @@ class Trial:
         self._projected = self.scans
         return reached
 
+    def await_settled(self) -> float:
+        """The monotonic time at which the stays of all of it are settled. Raises `LoadFailed`."""
+        return self.system.await_settled(self.scans)
+
     def verdict(self) -> Verdict:
         """Stop the service, and hold its log against what it was sent, row by row."""
         # Whatever was lost with it: a figure is worth nothing where a process did not last.

@@ -8,6 +8,7 @@ import random
 import secrets
 import threading
 import time
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from locust import FastHttpUser, between, task
 from locust.exception import StopUser
 
 from app.clock import now_ms
-from events.problems import INDEX_WITHOUT_SCANS
+from events.problems import INDEX_WITHOUT_SCANS, SUBJECT_UNKNOWN
 from events.scans import SCANS_PATH, How, Kind, Scan
 from loadtests.load.api import HOUR_MS, PURPOSE_HEADER, OperatorApi, problem_name
 from loadtests.load.cast import SPOTS, Bearer, Cast, Spot, load_cast, place_ids, strangers
@@ -27,6 +28,8 @@ from loadtests.load.shapes import Shape
 RUN_ID_BYTES: Final = 5
 SECOND_MS: Final = 1_000
 BACKLOG_BATCH_SCANS: Final = 1_000
+SCANNED_NOWHERE: Final = (INDEX_WITHOUT_SCANS.name, SUBJECT_UNKNOWN.name)
+"""What becomes of a question about somebody whom nobody has scanned yet, as is likely early in a run."""
 UNREADABLE_CODE: Final = "TV1.unreadable"
 UNREADABLE_SHARE: Final = 0.02
 """How many of a door's visitors show something that is no code; the edge must refuse them."""
@@ -289,7 +292,7 @@ class Epidemiologist(FastHttpUser):
             if answer.status in SIGNS_OF_PATIENCE:
                 response.request_meta["name"] = f"{name} (asked to wait: {answer.status})"
                 response.success()
-            elif answer.status == INDEX_WITHOUT_SCANS.status and problem_name(answer.body) == INDEX_WITHOUT_SCANS.name:
+            elif answer.status >= HTTPStatus.BAD_REQUEST and problem_name(answer.body) in SCANNED_NOWHERE:
                 response.request_meta["name"] = f"{name} (scanned nowhere)"
                 response.success()
 

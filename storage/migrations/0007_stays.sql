@@ -44,10 +44,29 @@ ENGINE = ReplacingMergeTree(received)
 ORDER BY name
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- The same for one subject's scans; a part becomes so as it is merged.
-ALTER TABLE scans_by_subject
-    MODIFY SETTING min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000;
+-- "Where was this subject?" again, in smaller granules and parts of one file each: a trace reads some dozens of rows of
+-- each of few people, and a granule of 1,024 is the scans of a dozen others. The engine cannot change granules in place,
+-- so the projector derives the table anew from the log, as it would after a loss.
+-- received_span: "whose scans came in since?" passes over parts that were full before.
+DROP TABLE IF EXISTS scans_by_subject SYNC;
 
--- "Whose scans came in since?" Parts that were full before are passed over; as a part of the table is merged, it gets one.
-ALTER TABLE scans_by_subject
-    ADD INDEX IF NOT EXISTS received_span received TYPE minmax GRANULARITY 1;
+CREATE TABLE IF NOT EXISTS scans_by_subject (
+    subject FixedString(16) CODEC(LZ4),
+    at DateTime64(3, 'UTC') CODEC(T64, LZ4),
+    device UInt32 CODEC(T64, LZ4),
+    seq UInt64 CODEC(T64, LZ4),
+    key UInt16 CODEC(LZ4),
+    place UInt32 CODEC(T64, LZ4),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3) CODEC(T64, LZ4),
+    received DateTime64(3, 'UTC') CODEC(T64, LZ4),
+    INDEX received_span received TYPE minmax GRANULARITY 8
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toMonday(at)
+PRIMARY KEY (subject, at)
+ORDER BY (subject, at, device, seq)
+SETTINGS index_granularity = 128, non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1000000000000,
+    min_rows_for_wide_part = 1000000000000, merge_selector_base = 10, auto_statistics_types = '',
+    ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+
+ALTER TABLE progress DROP PARTITION ID 'all';

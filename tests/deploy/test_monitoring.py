@@ -234,6 +234,7 @@ def test_every_step_was_measured(seen: Seen) -> None:
     assert value(store, "truyvet_sink_range_rows_sum") == value(store, "truyvet_log_rows") == 5
     assert value(store, "truyvet_projector_span_rows_sum") == 5
     assert value(store, "truyvet_sink_poison_total") == 1
+    assert value(store, "truyvet_audit_wait_seconds_count") >= 1
     assert value(store, "truyvet_rebuild_rows_done") == 5
     newest = value(store, "truyvet_control_newest_timestamp_seconds")
     assert newest == value(store, APPLIED.format("store")) == value(ingest, APPLIED.format("ingest")) > 0
@@ -392,7 +393,7 @@ def test_nobody_is_named(seen: Seen) -> None:
         assert [secret for secret in seen.secrets if secret in text] == []
     allowed = {"le", "step", "status", "problem", "verdict", "model", "operation", "process", "reason", "check"}
     labels = {label for names in seen.series.values() for label in names}
-    assert labels == allowed | {"version", "python"}
+    assert labels == allowed | {"change", "version", "python"}
 
 
 def test_logs_have_no_other_fields_than_those_listed(seen: Seen) -> None:

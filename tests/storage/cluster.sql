@@ -261,9 +261,33 @@ SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compre
 CREATE TABLE IF NOT EXISTS settled ON CLUSTER country AS settled_local
 ENGINE = Distributed('country', 'truyvet', 'settled_local', 0);
 
-ALTER TABLE scans_by_subject_local ON CLUSTER country MODIFY SETTING min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000;
+DROP TABLE IF EXISTS scans_by_subject ON CLUSTER country SYNC;
 
-ALTER TABLE scans_by_subject_local ON CLUSTER country ADD INDEX IF NOT EXISTS received_span received TYPE minmax GRANULARITY 1;
+DROP TABLE IF EXISTS scans_by_subject_local ON CLUSTER country SYNC;
+
+CREATE TABLE IF NOT EXISTS scans_by_subject_local ON CLUSTER country (
+    subject FixedString(16) CODEC(LZ4),
+    at DateTime64(3, 'UTC') CODEC(T64, LZ4),
+    device UInt32 CODEC(T64, LZ4),
+    seq UInt64 CODEC(T64, LZ4),
+    key UInt16 CODEC(LZ4),
+    place UInt32 CODEC(T64, LZ4),
+    kind Enum8('in' = 1, 'out' = 2, 'pass' = 3) CODEC(T64, LZ4),
+    received DateTime64(3, 'UTC') CODEC(T64, LZ4),
+    INDEX received_span received TYPE minmax GRANULARITY 8
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toMonday(at)
+PRIMARY KEY (subject, at)
+ORDER BY (subject, at, device, seq)
+SETTINGS index_granularity = 128, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, min_bytes_for_wide_part = 1000000000000,
+    min_rows_for_wide_part = 1000000000000, merge_selector_base = 10, auto_statistics_types = '',
+    ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS scans_by_subject ON CLUSTER country AS scans_by_subject_local
+ENGINE = Distributed('country', 'truyvet', 'scans_by_subject_local', cityHash64(subject));
+
+ALTER TABLE progress_local ON CLUSTER country DROP PARTITION ID 'all';
 
 CREATE TABLE IF NOT EXISTS audit_chain_local ON CLUSTER country (
     number UInt64 CODEC(Delta, ZSTD(1)),
@@ -350,6 +374,18 @@ ALTER TABLE retired_local ON CLUSTER country ADD COLUMN IF NOT EXISTS first UInt
 
 ALTER TABLE retired ON CLUSTER country ADD COLUMN IF NOT EXISTS first UInt64 DEFAULT 1 AFTER device,
     ADD COLUMN IF NOT EXISTS taken Bool DEFAULT false AFTER upto;
+
+CREATE TABLE IF NOT EXISTS trace_pieces_local ON CLUSTER country (
+    trace String CODEC(ZSTD(1)),
+    number UInt32 CODEC(ZSTD(1)),
+    piece String CODEC(ZSTD(3))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (trace, number)
+SETTINGS replicated_deduplication_window = 0, index_granularity = 1, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS trace_pieces ON CLUSTER country AS trace_pieces_local
+ENGINE = Distributed('country', 'truyvet', 'trace_pieces_local', 0);
 
 CREATE TABLE IF NOT EXISTS clusters_local ON CLUSTER country (
     number UInt64,

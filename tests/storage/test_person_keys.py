@@ -80,6 +80,8 @@ def test_keys_are_wrapped_anew_unless_they_are_gone(keys: PersonKeys, path: Path
     keys.add([key(AN), key(BINH), key(CHI, kid=2)])
     old = keys.wrapped_by_others(2, 10)
     assert {one.subject for one in old} == {AN, BINH}
+    assert [one.subject for one in keys.wrapped_by_others(2, 1)] == [min(AN, BINH)]
+    assert [one.subject for one in keys.wrapped_by_others(2, 10, min(AN, BINH))] == [max(AN, BINH)]
     keys.erase(BINH, 7)
     keys.rewrap([(one, key(one.subject, "anew", 2)) for one in old])
     assert keys.wrapped_by_others(2, 10) == []

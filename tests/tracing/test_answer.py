@@ -17,9 +17,10 @@ from storage.clickhouse import Store
 from storage.watermarks import Name, Watermark, Watermarks
 from tests.tracing.cases import CaseScan
 from tests.tracing.world import World, name_of, pseudonym
-from tracing import answer as answer_module
 from tracing import queries, reading
-from tracing.answer import READ_MODELS_WAIT_SECONDS_MAX, Answer, CutOff
+from tracing.answer import Answer, CutOff
+from tracing.bounds import AT_ONCE, Bounds
+from tracing.moment import READ_MODELS_WAIT_SECONDS_MAX
 from tracing.question import Index, Question
 
 MINUTE: Final = 60_000
@@ -264,9 +265,9 @@ def test_however_many_keys_are_revoked_no_parameter_grows_too_long(
 def test_too_many_people_are_refused_and_not_cut_off(world: World) -> None:
     world.deliver([each for subject in "fabc" for each in visit(subject, 0, 60)])
     with pytest.raises(ProblemError) as caught:
-        world.tracer().trace(about("f"), subjects_max=3)
+        world.tracer().trace(about("f"), bounds=bounded(subjects=3))
     assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("more than 3 people")
-    assert len(world.tracer().trace(about("f"), subjects_max=4).contacts) == 3
+    assert len(world.tracer().trace(about("f"), bounds=bounded(subjects=4)).contacts) == 3
 
 
 def test_a_reading_tells_how_far_it_is_and_can_be_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,15 +397,20 @@ def test_without_evidence_there_are_the_same_contacts_without_what_proves_them(w
     assert b"encounters" not in codec.to_json(short.contacts)
 
 
-def test_more_evidence_than_an_answer_holds_is_refused_with_the_way_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_evidence_than_an_answer_holds_is_refused_with_the_way_out(world: World) -> None:
     world.deliver([each for subject in "fabc" for each in visit(subject, 0, 60)])
-    monkeypatch.setattr(answer_module, "ENCOUNTERS_MAX", 2)
+    encounters = sum(contact.times_met for contact in world.tracer().trace(about("f")).contacts)
+    few, enough = bounded(encounters=encounters - 1), bounded(encounters=encounters)
     with pytest.raises(ProblemError) as caught:
-        world.tracer().trace(about("f"))
-    assert (caught.value.problem.status, caught.value.problem.pointer) == (422, "/evidence")
-    assert len(world.tracer().trace(about("f", evidence=False)).contacts) == 3
+        world.tracer().trace(about("f"), bounds=few)
+    assert (caught.value.problem.name, caught.value.problem.pointer) == ("trace-too-large", "/evidence")
+    assert "without evidence" in (caught.value.problem.detail or "")
+    assert len(world.tracer().trace(about("f", evidence=False), bounds=few).contacts) == 3
+    assert len(world.tracer().trace(about("f"), bounds=enough).contacts) == 3
+
+
+def bounded(**bounds: int) -> Bounds:
+    return msgspec.structs.replace(AT_ONCE, **bounds)
 
 
 def test_read_models_that_stay_behind_are_a_problem(world: World) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import httpx
+import msgspec
 import pytest
 import redis
 
@@ -22,6 +23,7 @@ from tests.tracing.desk import AN, BINH, HOUR, PURPOSE, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
 from tracing import jobs as jobs_module
 from tracing.answer import Answer, Tracer
+from tracing.bounds import AT_ONCE, Bounds
 from tracing.jobs import Jobs
 from tracing.presets import PRESETS
 from tracing.question import Index, Question
@@ -361,8 +363,10 @@ class TestJobs:
     ) -> None:
         whole = desk.parts.asker.ask
 
-        def narrow(*arguments: Any, subjects_max: int = 1, **more: Any) -> Any:
-            return whole(*arguments, subjects_max=subjects_max, **more)
+        one = msgspec.structs.replace(AT_ONCE, subjects=1)
+
+        def narrow(*arguments: Any, bounds: Bounds = one, **more: Any) -> Any:
+            return whole(*arguments, bounds=bounds, **more)
 
         monkeypatch.setattr(desk.parts.asker, "ask", narrow)
         answer = ask(desk, "/v1/traces", **question(world))

@@ -100,7 +100,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 @pytest.fixture
 def book(valkey: "redis.Redis", made: Store) -> Book:
-    for table in ("audit_chain", "traces", "trace_subjects"):
+    for table in ("audit_chain", "traces", "trace_subjects", "trace_pieces"):
         made.command(f"TRUNCATE TABLE {table}")
     return Book(valkey, made)
 
@@ -218,6 +218,18 @@ class TestWriting:
         for thread in threads:
             thread.join()
         assert len(faults) == 6
+
+    def test_how_long_an_entry_was_waited_for_is_told_of_each(self, book: Book) -> None:
+        waits: list[float] = []
+        audit = AuditLog(book.store, book.stream, SECRETS, lambda: AT, on_waited=waits.append)
+        audit.write(AT, TOKEN, Action.CASE_READ, "1", "a good purpose")
+        audit.write_each(AT, TOKEN, Action.CASE_READ, "2", "a good purpose", people=[SUBJECT.hex()])
+        assert len(waits) == 2
+        book.redis.set(AUDIT_STREAM, "no stream")
+        with pytest.raises(ProblemError):
+            audit.write(AT, TOKEN, Action.CASE_READ, "3", "a good purpose")
+        assert len(waits) == 3
+        assert all(seconds > 0 for seconds in waits)
 
     def test_nobody_takes_an_append_that_was_stopped_for_done(
         self, book: Book, monkeypatch: pytest.MonkeyPatch
@@ -528,6 +540,19 @@ class TestSaved:
         assert book.verified(answers=True).broken == Break(
             number=2, kind=Damage.ANSWER_ALTERED, text="the saved answer is not the one that was given"
         )
+
+    def test_a_long_answer_that_was_changed_is_found_and_one_that_goes_is_not_taken_for_it(self, book: Book) -> None:
+        ask(book, answer_of(0, SUBJECT, size=3 * SAVED_STREAM_BYTES_MAX))
+        book.archived()
+        settings = {"mutations_sync": 2}
+        assert book.verified(answers=True).answers == 1
+        book.store.command("ALTER TABLE trace_pieces UPDATE piece = reverse(piece) WHERE number = 0", settings=settings)
+        broken = book.verified(answers=True).broken
+        assert broken is not None
+        assert (broken.number, broken.kind) == (1, Damage.ANSWER_ALTERED)
+        book.store.command("ALTER TABLE trace_pieces DELETE WHERE trace = 'trace-0'", settings=settings)
+        found = book.verified(answers=True)
+        assert (found.done, found.answers, found.answers_gone) == (True, 0, 1)
 
     def test_an_answer_that_is_kept_no_longer_breaks_nothing(self, book: Book) -> None:
         for number in range(3):

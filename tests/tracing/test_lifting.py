@@ -20,6 +20,8 @@ from tests.tracing.desk import AN, BINH, HOUR, PURPOSE, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
 from tests.tracing.world import DEVICE_KEY, FOREVER, World, chain_rows, contact_rows, question_of
 from tests.tracing.worlds import DEVICES, START_MS, oracle_places, oracle_query, oracle_scans, times, worlds
+from tracing.bounds import AS_JOB
+from tracing.impact import Effect, Supposition
 from tracing.rule import Rule
 
 Change = tuple[int, str, int | None]
@@ -104,6 +106,49 @@ def _as_of(world: World, case: WorkedCase, moment: int) -> Any:
     return world.tracer().trace(question_of(msgspec.structs.replace(case, query=query)))
 
 
+PLACES = {"hall": CasePlace(parent=None, dwell=None), "yard": CasePlace(parent=None, dwell=None)}
+MOVED = [
+    CaseScan("d-1", 1, START_MS + HOUR, START_MS, Kind.IN, "hall", "f"),
+    CaseScan("d-1", 2, START_MS + 2 * HOUR, START_MS, Kind.OUT, "hall", "f"),
+    CaseScan("d-2", 1, START_MS + HOUR, START_MS, Kind.IN, "yard", "g"),
+    CaseScan("d-2", 2, START_MS + 2 * HOUR, START_MS, Kind.OUT, "yard", "g"),
+    CaseScan("d-1", 3, START_MS + HOUR - 2_000, START_MS, Kind.IN, "hall", "a"),
+    CaseScan("d-3", 1, START_MS + HOUR - 1_000, START_MS, Kind.IN, "yard", "a"),
+]
+"""Two F0, each at a place of their own for the same hour; the last scan says which of them was met."""
+
+
+@pytest.mark.parametrize("evidence", [True, False])
+def test_who_was_met_elsewhere_for_as_long_has_changed(
+    read_models: Store, monkeypatch: pytest.MonkeyPatch, evidence: bool
+) -> None:
+    world = World(read_models, place_list(PLACES))
+    world.deliver(MOVED)
+    supposed = World(read_models, place_list(PLACES))
+    supposed.deliver(MOVED)
+    supposed.revoke("d-3", 0, 0)
+    query = msgspec.structs.replace(CASE.query, index=("f", "g"))
+    question = question_of(msgspec.structs.replace(CASE, query=query))
+    saved = world.tracer().trace(msgspec.structs.replace(question, evidence=evidence))
+    supposition = Supposition(
+        store=read_models,
+        registry=world.registry,
+        supposed=supposed.registry,
+        tracer=world.tracer(),
+        watermarks=world.watermarks,
+        clock=lambda: FOREVER,
+        random=bytes,
+    )
+    effect, added, removed, changed = supposition.on(saved)
+    assert (effect, added, removed) == (Effect.CHANGED, [], [])
+    (contact,) = changed
+    assert contact.changed == ("via", "encounters")
+    assert [(scan.device, scan.seq, scan.before, scan.after) for scan in contact.scans] == [("d-3", 1, True, False)]
+    monkeypatch.setattr("tracing.impact.AS_JOB", msgspec.structs.replace(AS_JOB, encounters=0))
+    effect = Effect.TOO_LARGE if evidence else Effect.UNCHANGED
+    assert supposition.on(saved) == (effect, [], [], []), "without evidence it is the same contact, met for as long"
+
+
 @pytest.fixture
 def desk(valkey: "redis.Redis", store: Store) -> Iterator[Desk]:
     with Desk(valkey, store).running() as desk:
@@ -139,11 +184,19 @@ class TestOverHttp:
         (contact,) = changed["contacts"]
         assert (contact["subject"], contact["before"], contact["after"]["seconds"]) == (BINH.hex(), None, 7_200.0)
         assert [(scan["device"], scan["seq"], scan["after"]) for scan in contact["scans"]] == [("door", 4, False)]
+        bare = self.ask(desk, at, evidence=False)
+        assert not any("encounters" in one for one in bare["contacts"])
+        (of_bare,) = [one for one in self.impact(desk, {"from": stolen})["traces"] if one["trace"] == bare["id"]]
+        assert of_bare == changed | {"trace": bare["id"], "asked_at": bare["asked_at"]}
         everything = self.impact(desk, {"from": 0})
         assert everything["quarantined"]["scans"] == 4
-        assert [(one["trace"], one["removed"]) for one in everything["traces"]] == [(old["id"], 2), (trace["id"], 1)]
+        assert [(one["trace"], one["removed"]) for one in everything["traces"]] == [
+            (bare["id"], 1),
+            (old["id"], 2),
+            (trace["id"], 1),
+        ]
         pages = self.impact(desk, {"from": 0, "limit": 1})
-        rest = self.impact(desk, {"from": 0, "limit": 1, "cursor": pages["next"]})
+        rest = self.impact(desk, {"from": 0, "limit": 2, "cursor": pages["next"]})
         assert pages["traces"] + rest["traces"] == everything["traces"]
 
         revoke = desk.ask("POST", "/v1/devices/door/keys/1/revoke", role=Role.ADMIN, json={"from": stolen})

@@ -11,7 +11,7 @@ from projections.stays import EntryKnown, ExitKnown, Stay
 from projections.walk_together import DWELL, IMPUTED, MEASURED, offsets
 from tests.tracing.world import name_of, pseudonym
 from tracing import meetings
-from tracing.meetings import Sources, in_order, intervals, others_of, pairs, present
+from tracing.meetings import Sources, in_order, intervals, pairs, present
 from tracing.overlap import (
     Contact,
     Encounter,
@@ -110,8 +110,7 @@ def in_columns(
     visits, index = visits_of(chosen), subjects_of([pseudonym("f"), pseudonym("g")])
     sources = Sources(np.array([0, int(alone)]), index, *(np.full(2, moment) for moment in window))
     there = present(sources, visits)
-    exposures = pairs(there, others_of(visits), lag, index)
-    met = meetings.contacts(exposures, there, others_of(visits), min_ms=least, rule=rule)
+    met = meetings.contacts(pairs(there, visits, lag), there, visits, index, min_ms=least, rule=rule)
     ranks = np.argsort(np.argsort(PLACES))
     met = in_order(met, there, visits, visits, ranks[visits.place[met.pairs.visit]])
     starts, ends, first = intervals(met)

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events import codec
+from events import codec, problems
 from events.places import Place
+from events.problems import ProblemError
 from events.scans import Kind
 from storage.clickhouse import Store
 from storage.settled import SettledMark
@@ -15,6 +17,7 @@ from tests.tracing.cases import CaseScan, WorkedCase, place_list
 from tests.tracing.world import World, name_of, pseudonym, question_of
 from tests.tracing.worlds import MINUTE_MS, SPAN_STEPS, START_MS, STEP_MS, worlds
 from tracing import reading
+from tracing.bounds import AT_ONCE
 from tracing.question import Index, Question
 
 HOUR: Final = 3_600_000
@@ -82,3 +85,20 @@ def test_stays_settled_for_a_later_moment_than_the_mark_and_the_question_are_not
     world.mark, world.now = mark, at + 90 * MINUTE_MS
     question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=at + HOUR)
     assert [name_of(contact.subject) for contact in world.tracer().trace(question).contacts] == ["a"]
+
+
+def test_more_settled_stays_than_one_answer_may_read_are_refused(read_models: Store) -> None:
+    world = World(read_models, [CAFE, BUS])
+    at = START_MS + 10 * HOUR
+    world.deliver([CaseScan("d", number, at, at, Kind.IN, "cafe", subject) for number, subject in enumerate("fabc", 1)])
+    world.now = at + 2 * HOUR
+    world.settle(world.now)
+    question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=at + HOUR)
+    told: list[tuple[int, int]] = []
+    with pytest.raises(ProblemError) as caught:
+        world.tracer().trace(question, bounds=msgspec.structs.replace(AT_ONCE, stays=3))
+    assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("more than 3 stays of others")
+    enough = msgspec.structs.replace(AT_ONCE, stays=4)
+    answer = world.tracer().trace(question, bounds=enough, on_read=lambda read, known: told.append((read, known)))
+    assert len(answer.contacts) == 3
+    assert told == [(1, 1), (1, 1)], "the index subject, then the stays of the others"

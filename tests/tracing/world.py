@@ -17,7 +17,8 @@ from storage.clickhouse import Store
 from storage.settled import SettledMark
 from storage.watermarks import Name, Watermark
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
-from tracing.answer import Answer, ReadModels, Tracer
+from tracing.answer import Answer, Tracer
+from tracing.moment import ReadModels
 from tracing.question import Index, Question
 from tracing.registry import CaughtUp as RegistryCaughtUp
 from tracing.registry import Registry

@@ -1,7 +1,5 @@
 """Line lists as CSV: every row checked, every fault told by line and column, and never what was found there. Pure."""
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ import msgspec
 
 from events.text import VISIBLE
 from keys.pseudonyms import citizen_number_error, pseudonym_of_citizen
-from tracing.people.health import Column, RowError, WrongHeader
+from tracing.line_files import BadCell, Column, RowError, WrongHeader, names_of, records
 
 ROWS_MAX: Final = 5_000
 """So many lines travel in one import; a longer file comes in pieces."""
@@ -87,59 +85,27 @@ class LineList(msgspec.Struct, frozen=True):
     errors: list[RowError]
 
 
-class _BadCell(ValueError):
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(reason)
-        self.column: Final = column
-
-
 def parse(text: str, pseudonym_key: bytes, year: int) -> LineList:
     """The people of a CSV text; `year` is this one. Raises `WrongHeader`, also for more than `ROWS_MAX` lines."""
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    found = LineList([], [])
     first_line: dict[bytes, int] = {}
-    try:
-        names = _header(next(reader, []))
-        rows = 0
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            rows += 1
-            if rows > ROWS_MAX:
-                raise WrongHeader(f"more than {ROWS_MAX} lines; send the file in pieces, each with the header")
-            try:
-                entry = _entry(reader.line_num, _row(cells, names), pseudonym_key, year)
-                _once(entry, first_line)
-                found.entries.append(entry)
-            except _BadCell as error:
-                found.errors.append(RowError(line=reader.line_num, column=error.column, reason=str(error)))
-    except csv.Error:
-        reason = "a quote is opened and not closed, or misplaced"
-        found.errors.append(RowError(line=reader.line_num, column="", reason=reason))
-    return found
+
+    def entry(line: int, row: dict[str, str]) -> Entry:
+        cells = {name: unicodedata.normalize("NFC", _QUOTED.sub("", cell, count=1)) for name, cell in row.items()}
+        found = _entry(line, cells, pseudonym_key, year)
+        _once(found, first_line)
+        return found
+
+    entries, errors = records(text, _header, entry, ROWS_MAX)
+    return LineList(entries, errors)
 
 
 def _header(cells: Sequence[str]) -> list[str]:
-    names = [cell.strip().lower() for cell in cells]
-    known = {column.name for column in DICTIONARY}
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+    named = {cell.strip().lower() for cell in cells}
+    if len(cells) == 1 and any(mark in cells[0] for mark in ";\t"):
         raise WrongHeader("commas must separate the columns; save the file as CSV with commas")
-    if "name" not in names or not {"citizen_number", "subject"} & set(names):
+    if "name" not in named or not {"citizen_number", "subject"} & named:
         raise WrongHeader("the first line must name the columns name, and citizen_number or subject")
-    if len(set(names)) < len(names):
-        raise WrongHeader("the first line names a column twice")
-    if not known.issuperset(names):
-        raise WrongHeader(f"column {next(i for i, name in enumerate(names, 1) if name not in known)} is not known")
-    return names
-
-
-def _row(cells: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    if len(cells) != len(names):
-        raise _BadCell("", f"the line has {len(cells)} cells, the header {len(names)}")
-    return {
-        name: unicodedata.normalize("NFC", _QUOTED.sub("", cell.strip(), count=1))
-        for name, cell in zip(names, cells, strict=True)
-    }
+    return names_of(cells, DICTIONARY)
 
 
 def _entry(line: int, row: dict[str, str], pseudonym_key: bytes, year: int) -> Entry:
@@ -152,37 +118,37 @@ def _entry(line: int, row: dict[str, str], pseudonym_key: bytes, year: int) -> E
         citizen_number=number,
     )
     if not person.name:
-        raise _BadCell("name", "a person has a name")
+        raise BadCell("name", "a person has a name")
     return Entry(line, _subject(row, number, pseudonym_key), person)
 
 
 def _subject(row: dict[str, str], number: str, pseudonym_key: bytes) -> bytes:
     given = row.get("subject", "")
     if bool(given) == bool(number):
-        raise _BadCell("citizen_number", "a line has either a citizen number or a pseudonym")
+        raise BadCell("citizen_number", "a line has either a citizen number or a pseudonym")
     if given:
         if not _SUBJECT.fullmatch(given):
-            raise _BadCell("subject", "a pseudonym is 32 lower-case hexadecimal digits")
+            raise BadCell("subject", "a pseudonym is 32 lower-case hexadecimal digits")
         return bytes.fromhex(given)
     fault = citizen_number_error(number)
     if fault is not None:
-        raise _BadCell("citizen_number", fault)
+        raise BadCell("citizen_number", fault)
     return pseudonym_of_citizen(number, pseudonym_key)
 
 
 def _text(row: dict[str, str], column: str, characters_max: int) -> str:
     text = row.get(column, "")
     if len(text) > characters_max:
-        raise _BadCell(column, f"at most {characters_max} characters")
+        raise BadCell(column, f"at most {characters_max} characters")
     if not _VISIBLE.match(text):
-        raise _BadCell(column, "a character that nobody sees, or a line break; type it anew")
+        raise BadCell(column, "a character that nobody sees, or a line break; type it anew")
     return text
 
 
 def _phone(row: dict[str, str]) -> str:
     text = row.get("phone", "")
     if text and not _PHONE.fullmatch(text):
-        raise _BadCell("phone", "6 to 24 digits, spaces, dots, hyphens and brackets, with or without +")
+        raise BadCell("phone", "6 to 24 digits, spaces, dots, hyphens and brackets, with or without +")
     return text
 
 
@@ -191,11 +157,11 @@ def _year(row: dict[str, str], year: int) -> int | None:
     if not text:
         return None
     if not _YEAR.fullmatch(text) or not BIRTH_YEAR_MIN <= int(text) <= year:
-        raise _BadCell("birth_year", f"a year from {BIRTH_YEAR_MIN} to this one")
+        raise BadCell("birth_year", f"a year from {BIRTH_YEAR_MIN} to this one")
     return int(text)
 
 
 def _once(entry: Entry, first_line: dict[bytes, int]) -> None:
     known = first_line.setdefault(entry.subject, entry.line)
     if known != entry.line:
-        raise _BadCell("", f"the same person stands on line {known} already")
+        raise BadCell("", f"the same person stands on line {known} already")

@@ -16,7 +16,7 @@ from storage.errors import StoreDown
 from storage.patience import Patience
 from storage.person_keys import PersonKeys, PersonKeysDown, WrappedKey
 from tracing.directory.line_list import Entry, Person
-from tracing.people.health import RowError
+from tracing.line_files import RowError
 
 COLUMNS: Final = ("subject", "entered", "sealed")
 REWRAP_KEYS: Final = 1_000
@@ -33,6 +33,13 @@ class Entered(msgspec.Struct, frozen=True, kw_only=True):
     changed: list[Entry]
     unchanged: int
     errors: list[RowError]
+
+
+class Rewrapped(msgspec.Struct, frozen=True, kw_only=True):
+    """How many keys one pass has wrapped anew, and how many it could not unwrap, which stay as they are."""
+
+    anew: int
+    broken: int
 
 
 class Directory:
@@ -52,6 +59,8 @@ class Directory:
         self._secrets: Final = secrets
         self._clock: Final = clock
         self._random: Final = random
+        self.broken = 0
+        """How many people's keys could not be unwrapped when they were to be wrapped anew."""
 
     def examined(self, entries: Sequence[Entry]) -> Entered:
         """What entering them would do. No list brings somebody back who was erased: they are readmitted first.
@@ -121,26 +130,43 @@ class Directory:
         """How many people's keys each master key wraps."""
         return self._keys.counts()
 
-    def rewrap(self) -> int:
-        """Wrap up to so many keys anew that an older master wraps. Returns how many were found."""
+    def rewrap(self, stop: threading.Event) -> Rewrapped:
+        """Wrap anew, some at a time, what older masters wrap. A key that cannot be unwrapped keeps no other from it."""
         master = self._master()
-        old = self._keys.wrapped_by_others(master.kid, REWRAP_KEYS)
-        self._keys.rewrap(
-            [(key, self._wrapped(unwrap(self._secrets, key.wrapped, key.subject), key.subject)) for key in old]
-        )
-        return len(old)
+        anew = broken = 0
+        after = b""
+        while not stop.is_set() and (old := self._keys.wrapped_by_others(master.kid, REWRAP_KEYS, after)):
+            fresh = [(key, again) for key in old if (again := self._anew(key)) is not None]
+            if fresh:
+                self._keys.rewrap(fresh)
+            anew, broken, after = anew + len(fresh), broken + len(old) - len(fresh), old[-1].subject
+        return Rewrapped(anew=anew, broken=broken)
 
     def run(self, stop: threading.Event) -> None:
-        """After a rotation wrap everybody's key anew; then there is nothing to do until the process ends."""
+        """After a rotation wrap everybody's key anew; then there is nothing to do until the process ends.
+
+        The process ends by itself when the key file is replaced, and the next one begins here.
+        """
         patience = Patience(log, RETRY_SECONDS)
         while not stop.is_set() and self._secrets.directory_keys:
             try:
-                if not self.rewrap():
-                    break
-                patience.over()
-            except (StoreDown, SealBroken) as error:
+                done = self.rewrap(stop)
+            except StoreDown as error:
                 patience.wait(stop, error)
+                continue
+            patience.over()
+            self.broken = done.broken
+            if not done.anew:
+                break
+        if self.broken:
+            log.error("people's keys that cannot be unwrapped, and stay under an older directory key: %d", self.broken)
         stop.wait()
+
+    def _anew(self, key: WrappedKey) -> WrappedKey | None:
+        try:
+            return self._wrapped(unwrap(self._secrets, key.wrapped, key.subject), key.subject)
+        except SealBroken:
+            return None
 
     def _data_keys(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
         """Everybody's own key, fresh for those who have none; without those who were erased in the meantime."""

@@ -15,8 +15,9 @@ from tracing.directory.rules import RevealRules
 DAY_MS: Final = 86_400_000
 REQUEST_ID_BYTES: Final = 8
 OVER_KEPT_MS: Final = 7 * DAY_MS
-"""A request that is over is still listed for so long."""
+"""A request that is over is still listed for so long, unless others need its place."""
 REQUESTS_MAX: Final = 10_000
+"""So many requests are kept. Each names up to 500 people: the stream's server then has some 200 MB of them."""
 
 
 class RequestState(enum.StrEnum):
@@ -26,6 +27,9 @@ class RequestState(enum.StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     EXPIRED = "expired"
+
+
+_OVER: Final = frozenset({RequestState.REFUSED, RequestState.EXPIRED})
 
 
 class RevealRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +87,15 @@ class Reveals:
         )
 
     def keep(self, request: RevealRequest) -> None:
-        """Make a request durable. Raises REVEALS_FULL as `ProblemError` where too many wait."""
-        if len(self.all()) >= REQUESTS_MAX:
+        """Make a request durable; the oldest that are over make room. Raises REVEALS_FULL as `ProblemError`.
+
+        That is where too many wait, or may still be opened.
+        """
+        known = self.all()
+        over = [one.id for one in reversed(known) if one.state in _OVER]
+        self._book.forget(over[: max(len(known) - REQUESTS_MAX + 1, 0)])
+        if not self._book.add(request.id, codec.to_json(request), REQUESTS_MAX, self._kept_seconds()):
             raise ProblemError(problems.REVEALS_FULL.problem())
-        self._book.swap(request.id, b"", codec.to_json(request))
 
     def pending(self, request_id: str, token: Token) -> RevealRequest:
         """A request that this person may decide.
@@ -111,7 +120,7 @@ class Reveals:
             reason=reason,
             expires=now + self._wait_ms() if approved else request.expires,
         )
-        if not self._book.swap(request.id, codec.to_json(request), codec.to_json(decided)):
+        if not self._book.swap(request.id, codec.to_json(request), codec.to_json(decided), self._kept_seconds()):
             raise ProblemError(problems.REVEAL_OVER.problem("Somebody else has just decided it."))
         return decided
 
@@ -131,13 +140,10 @@ class Reveals:
 
     def all(self) -> list[RevealRequest]:
         """Every request, newest first; those long over are forgotten on the way."""
-        now, found = self._clock(), []
-        for content in self._book.requests():
-            request = codec.from_json(content, RevealRequest)
-            if now >= request.expires + OVER_KEPT_MS:
-                self._book.swap(request.id, content, b"")
-            else:
-                found.append(_as_of(request, now))
+        now = self._clock()
+        known = [codec.from_json(content, RevealRequest) for content in self._book.requests()]
+        self._book.forget([request.id for request in known if now >= request.expires + OVER_KEPT_MS])
+        found = [_as_of(request, now) for request in known if now < request.expires + OVER_KEPT_MS]
         return sorted(found, key=lambda request: (request.asked_at, request.id), reverse=True)
 
     def _known(self, request_id: str) -> RevealRequest:
@@ -145,6 +151,10 @@ class Reveals:
         if content is None:
             raise ProblemError(problems.NOT_FOUND.problem("No request has this id."))
         return _as_of(codec.from_json(content, RevealRequest), self._clock())
+
+    def _kept_seconds(self) -> int:
+        """How long a request is of use from now on, and listed."""
+        return (self._wait_ms() + OVER_KEPT_MS) // 1000 + 1
 
     def _wait_ms(self) -> int:
         return int(self.rules.wait_seconds * 1000)

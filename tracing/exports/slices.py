@@ -24,13 +24,21 @@ class Unreadable(ValueError):
 
 
 class Slices:
-    """One pass over an answer: first `head`, then `contacts`, each as the JSON that it is."""
+    """One pass over an answer: first `head`, then `contacts`, each as the JSON that it is.
+
+    A pass over pieces that begin at a contact, or between two, has no head.
+    """
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces: Final = iter(pieces)
         self._buffer = b""
         self._position = 0
-        self._ended = False
+        self._dropped = 0
+
+    @property
+    def passed(self) -> int:
+        """How many bytes of the pieces lie behind: after a contact, where the next one may be looked for."""
+        return self._dropped + self._position
 
     def head(self) -> bytes:
         """The answer as a JSON object without its contacts. Raises `Unreadable`."""
@@ -88,6 +96,7 @@ class Slices:
         """Forget the buffer up to there."""
         self._buffer = self._buffer[end:]
         self._position = max(self._position - end, 0)
+        self._dropped += end
 
     def _more(self) -> None:
         """One piece more into the buffer."""

@@ -10,8 +10,8 @@ from events.problems import NOT_FOUND, ProblemError
 from projections.stays import EntryKnown, ExitKnown, Stay
 from storage.clickhouse import Store
 from tracing.answer import CutOff
+from tracing.moment import Moments
 from tracing.outbreak.intervals import Interval
-from tracing.outbreak.moment import Moments
 from tracing.outbreak.occupancy import HOUR_MS, OccupiedHour, by_hour, peak_within, present, protected, rounded
 from tracing.outbreak.places import Premises
 from tracing.overlap import Presence
@@ -94,7 +94,7 @@ class Attendance:
             place=place,
             from_=from_ms,
             to=to_ms,
-            cut_off=moment.cut_off,
+            cut_off=CutOff.of(moment),
             places=len(inside),
             capacity=capacity,
             people_min=1,

@@ -5,11 +5,10 @@ from typing import Final
 
 from storage.clickhouse import Store
 from storage.clusters import ClusterFeed
-from tracing.answer import ReadModels
+from tracing.moment import Moments, ReadModels
 from tracing.outbreak.attendance import Attendance
 from tracing.outbreak.board import Board
 from tracing.outbreak.listeners import Listeners
-from tracing.outbreak.moment import Moments
 from tracing.outbreak.sources import Sources
 from tracing.registry import CaughtUp, Registry
 

@@ -16,6 +16,7 @@ from tracing.outbreak.places import Premises
 from tracing.overlap import Encounter
 from tracing.question import ResolvedQuestion
 from tracing.registry import Registry
+from tracing.retention.horizon import behind
 
 PLACES_MAX: Final = 1_000
 PLACES_DEFAULT: Final = 100
@@ -35,7 +36,8 @@ class ExposedPlace(msgspec.Struct, frozen=True, kw_only=True):
     `people` contacts were exposed here, `person_seconds` all together, each one's exposures united; between `first` and
     `last` (Unix ms). `index` counts the index subjects whom they met here, `index_seconds` is how long at least one of
     those was here. `peak` people (they included) were here and in the places inside at once while one was, from
-    `peak_at` on; `crowding` is peak ÷ capacity, null where no capacity is registered.
+    `peak_at` on; null where no scan of those times is kept any more. `crowding` is peak ÷ capacity, null where either
+    is unknown.
     """
 
     place: str
@@ -46,8 +48,8 @@ class ExposedPlace(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     index: int
     index_seconds: float
-    peak: int
-    peak_at: int
+    peak: int | None
+    peak_at: int | None
     capacity: int | None
     crowding: float | None
 
@@ -56,7 +58,8 @@ class Exposures(msgspec.Struct, frozen=True, kw_only=True):
     """The places of a trace's contacts at depth 1, ranked by `order`; `index` as the trace has it.
 
     `trace` is the saved trace's id, null where the question was asked for this alone. `people` and `person_seconds` are
-    of all places, `left_out` says how many of these are not listed.
+    of all places, `left_out` says how many of these are not listed. `cut_off` is the trace's; its `kept_from` is there
+    also where scans have gone since by which the people at a place are counted.
     """
 
     trace: str | None
@@ -77,6 +80,7 @@ def exposures_of(
     answer: Answer, *, trace: str | None, order: Order, places_max: int, store: Store, registry: Registry
 ) -> Exposures:
     """The places of an answer, ranked. Raises `StoreDown`, and `ProblemError` where a place has too many people."""
+    kept_from = registry.kept.kept_from
     premises = Premises(registry.places_as_of(answer.cut_off.as_of))
     met: dict[str, dict[str, list[Encounter]]] = {}
     contacts = [contact for contact in answer.contacts if contact.depth == 1]
@@ -90,6 +94,9 @@ def exposures_of(
         found = found[:places_max]
     ranked = []
     for one, times in found:
+        if times[-1][1] <= kept_from:
+            ranked.append(one)
+            continue
         here = read_present(
             store,
             registry,
@@ -99,11 +106,14 @@ def exposures_of(
             dwell_seconds=answer.question.dwell_seconds,
         )
         ranked.append(_with_peak(one, times, here))
+    if registry.kept.kept_from != kept_from:  # what was read may have gone
+        return exposures_of(answer, trace=trace, order=order, places_max=places_max, store=store, registry=registry)
     ranked.sort(key=lambda one: _rank(one, order))
+    gone = behind(kept_from, min(each.from_ for each in answer.index))
     return Exposures(
         trace=trace,
         question=answer.question,
-        cut_off=answer.cut_off,
+        cut_off=msgspec.structs.replace(answer.cut_off, kept_from=gone),
         index=answer.index,
         order=order,
         people=len(contacts),
@@ -147,8 +157,8 @@ def _exposed(
         last=max(one.end for one in encounters),
         index=len({one.index for one in encounters}),
         index_seconds=length(infected) / 1000,
-        peak=0,
-        peak_at=infected[0][0],
+        peak=None,
+        peak_at=None,
         capacity=known.capacity if known is not None else None,
         crowding=None,
     )

@@ -11,6 +11,7 @@ from events.cases import Case
 from projections.stays import Stay
 from storage.clickhouse import Store
 from tracing.answer import AnsweredIndex, CutOff
+from tracing.moment import Moment, Moments
 from tracing.outbreak.backward import (
     GAPS_SECONDS,
     RankedPerson,
@@ -24,7 +25,6 @@ from tracing.outbreak.backward import (
 )
 from tracing.outbreak.chance import Chance, chance
 from tracing.outbreak.exposed import Exposure, SourcesQuestion, exposures_of
-from tracing.outbreak.moment import Moment, Moments
 from tracing.outbreak.places import Premises, premises_of
 from tracing.outbreak.populace import Hours, PeopleAround, PeopleScanned, Population, hours_of
 from tracing.overlap import Contact, Presence, presences
@@ -183,7 +183,7 @@ class _Search:
             asked_at=0,
             fingerprint="",
             parameters=self._parameters(),
-            cut_off=self._moment.cut_off,
+            cut_off=CutOff.of(self._moment),
             exposed=self._answered(),
             exposed_without_scans=tuple(sorted(self._present.keys() & self._reading.without_scans)),
             population=self._population,

@@ -24,7 +24,7 @@ from storage.clusters import ClusterFeed
 from storage.errors import StoreDown, StreamDown
 from storage.patience import Patience
 from storage.watermarks import Name, Watermark
-from tracing.answer import REGISTRY_WAIT_SECONDS_MAX
+from tracing.moment import REGISTRY_WAIT_SECONDS_MAX
 from tracing.outbreak.board import Board, StandingCluster
 from tracing.outbreak.cluster_archive import ClusterArchive
 from tracing.outbreak.clusters import Cluster, changes, clusters
@@ -130,9 +130,18 @@ class ClusterWatcher:
         self._stays_may_differ = True
         self._cases_may_differ = True
         self._read = Watermark(0, 0)
+        self._watched_to: int | None = None
         self._cases: dict[str, Case] = {}
         self._presences: dict[str, list[Presence]] = {}
         """By case id."""
+
+    @property
+    def watched_to(self) -> int | None:
+        """All that was received by then (Unix ms) has been looked at and announced. None where another one watches.
+
+        Before the first look, whoever begins to watch counts as having looked when it began.
+        """
+        return self._watched_to
 
     def on_control(self, recorded: Recorded) -> None:
         """A control event was applied to the registry."""
@@ -152,7 +161,10 @@ class ClusterWatcher:
             began = time.monotonic()
             try:
                 if self._feed.hold(self._owner, LEASE_SECONDS):
+                    self._watched_to = self._watched_to or self._clock()
                     self.step()
+                else:
+                    self._watched_to = None
                 patience.over()
                 stop.wait(max(PACE_SECONDS, SHARE * (time.monotonic() - began)))
             except (StoreDown, StreamDown) as error:
@@ -178,6 +190,7 @@ class ClusterWatcher:
             number, standing = self._board.read()  # before the look: whatever is said after this is judged anew
             announced = self._announce(number, standing) if self._look() else 0
             self._archive.step()
+            self._watched_to = max(self._watched_to or 0, self._read.received) or None
         except BaseException:
             self._forget()
             raise

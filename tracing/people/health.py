@@ -4,10 +4,8 @@ A record is named by its source and its number there. The same one again changes
 number corrects it, and `withdrawn` takes it back; what came last counts.
 """
 
-import csv
 import datetime
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
@@ -16,6 +14,7 @@ import msgspec
 
 from events.people import Finding, HealthKind, HealthRecord
 from storage.clickhouse import Store
+from tracing.line_files import BadCell, Column, RowError, WrongHeader, names_of, records
 from tracing.times import datetime_of
 
 ROWS_MAX: Final = 10_000
@@ -23,7 +22,6 @@ ROWS_MAX: Final = 10_000
 ERRORS_MAX: Final = 200
 """So many lines are told what is wrong with them; of the others the number is."""
 SUBJECTS_A_READ: Final = 2_000
-HEADER_LINE: Final = 1
 DAY_MIN: Final = datetime.date(2019, 12, 1)
 """Before the first test and the first vaccine there was."""
 DOSE_MAX: Final = 20
@@ -40,15 +38,6 @@ COLUMNS: Final = (
     *("subject", "source", "record", "kind", "day", "product", "dose", "result"),
     *("withdrawn", "imported"),
 )
-
-
-class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the file: its name, whether every line needs it, and what stands in it."""
-
-    name: str
-    required: bool
-    text: str
-    example: str
 
 
 DICTIONARY: Final = (
@@ -95,14 +84,6 @@ DICTIONARY: Final = (
 """The columns, in any order; the file is UTF-8 with a header line, separated by commas (RFC 4180)."""
 
 
-class RowError(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with a line of the file, counted from 1, the header being line 1. Never what was found there."""
-
-    line: int
-    column: str
-    reason: str
-
-
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     """The good lines of a file in its order, each with whether it takes the record back; what is wrong with others."""
 
@@ -115,67 +96,21 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
         return sum(1 for _, withdrawn in self.records if withdrawn)
 
 
-class WrongHeader(ValueError):
-    """The file's first line does not name the columns; the message says which is missing or unknown."""
-
-
-class _BadCell(ValueError):
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(reason)
-        self.column: Final = column
-
-
 def parse(text: str, today: datetime.date) -> Parsed:
     """The records of a CSV text, a line each: no cell holds a line break.
 
     Raises `WrongHeader`, also for one of more than `ROWS_MAX` lines.
     """
-    lines = io.StringIO(text.removeprefix("\ufeff"), newline=None)
-    parsed = Parsed(records=[], errors=[])
-    try:
-        names = _header(_cells(next(lines, "")))
-    except csv.Error:
-        raise WrongHeader("the first line holds a misplaced quote") from None
-    rows = 0
-    for number, line in enumerate(lines, HEADER_LINE + 1):
-        if not line.strip(" ,\t\n"):
-            continue
-        rows += 1
-        if rows > ROWS_MAX:
-            raise WrongHeader(f"more than {ROWS_MAX} lines; send the file in pieces, each with the header")
-        try:
-            parsed.records.append(_line(_cells(line), names, today))
-        except csv.Error:
-            reason = "a quote is opened and not closed, or misplaced"
-            parsed.errors.append(RowError(line=number, column="", reason=reason))
-        except _BadCell as error:
-            parsed.errors.append(RowError(line=number, column=error.column, reason=str(error)))
-    return parsed
-
-
-def _cells(line: str) -> list[str]:
-    """The cells of one line. Raises `csv.Error`; so a quote left open spoils its own line and none of the next."""
-    return next(csv.reader([line.rstrip("\n")], strict=True), [])
+    found, errors = records(text, _header, lambda _, row: _record(row, today), ROWS_MAX)
+    return Parsed(records=found, errors=errors)
 
 
 def _header(cells: Sequence[str]) -> list[str]:
-    names = [cell.strip().lower() for cell in cells]
-    known = {column.name for column in DICTIONARY}
-    missing = [column.name for column in DICTIONARY if column.required and column.name not in names]
+    named = {cell.strip().lower() for cell in cells}
+    missing = [column.name for column in DICTIONARY if column.required and column.name not in named]
     if missing:
         raise WrongHeader(f"the first line lacks the column {missing[0]}")
-    if len(set(names)) < len(names):
-        raise WrongHeader("the first line names a column twice")
-    if not known.issuperset(names):
-        raise WrongHeader(f"column {next(i for i, name in enumerate(names, 1) if name not in known)} is not known")
-    return names
-
-
-def _line(cells: Sequence[str], names: Sequence[str], today: datetime.date) -> tuple[HealthRecord, bool]:
-    """A line's record, and whether it is withdrawn. Raises `_BadCell`."""
-    if len(cells) != len(names):
-        raise _BadCell("", f"the line has {len(cells)} cells, the header {len(names)}")
-    return _record({name: cell.strip() for name, cell in zip(names, cells, strict=True)}, today)
+    return names_of(cells, DICTIONARY)
 
 
 def _record(row: dict[str, str], today: datetime.date) -> tuple[HealthRecord, bool]:
@@ -184,7 +119,7 @@ def _record(row: dict[str, str], today: datetime.date) -> tuple[HealthRecord, bo
     source = _matching(row, "source", _NUMBER, "1 to 64 letters, digits and . _ / -")
     other = "result" if kind is HealthKind.VACCINATION else "dose"
     if row.get(other):
-        raise _BadCell(other, f"a {kind} has none")
+        raise BadCell(other, f"a {kind} has none")
     record = HealthRecord(
         subject=subject,
         kind=kind,
@@ -207,14 +142,14 @@ def _content_id(record: HealthRecord) -> str:
 
 def _matching(row: dict[str, str], column: str, pattern: re.Pattern[str], reason: str) -> str:
     if not pattern.fullmatch(row.get(column, "")):
-        raise _BadCell(column, reason)
+        raise BadCell(column, reason)
     return row[column]
 
 
 def _choice(row: dict[str, str], column: str, choices: dict[str, T]) -> T:
     text = row.get(column, "").lower()
     if text not in choices:
-        raise _BadCell(column, "it must be one of: " + ", ".join(name for name in choices if name))
+        raise BadCell(column, "it must be one of: " + ", ".join(name for name in choices if name))
     return choices[text]
 
 
@@ -222,18 +157,18 @@ def _day(row: dict[str, str], today: datetime.date) -> datetime.date:
     try:
         day = datetime.date.fromisoformat(row["day"])
     except ValueError:
-        raise _BadCell("day", "a day is written YYYY-MM-DD") from None
+        raise BadCell("day", "a day is written YYYY-MM-DD") from None
     if day.isoformat() != row["day"]:  # other forms of ISO 8601, which nobody was promised
-        raise _BadCell("day", "a day is written YYYY-MM-DD")
+        raise BadCell("day", "a day is written YYYY-MM-DD")
     if not DAY_MIN <= day <= today:
-        raise _BadCell("day", f"a day lies between {DAY_MIN} and today")
+        raise BadCell("day", f"a day lies between {DAY_MIN} and today")
     return day
 
 
 def _dose(row: dict[str, str]) -> int:
     text = row.get("dose", "")
     if not _DOSE.fullmatch(text) or int(text) > DOSE_MAX:
-        raise _BadCell("dose", f"a vaccination's dose is a number from 1 to {DOSE_MAX}")
+        raise BadCell("dose", f"a vaccination's dose is a number from 1 to {DOSE_MAX}")
     return int(text)
 
 

@@ -40,14 +40,15 @@ def traces_over(store: Store, terms: Terms, closed_at: Callable[[str], int | Non
 def delete_traces(store: Store, ids: Sequence[str]) -> None:
     """Delete answers, questions and whom they name, for good; those that are gone change nothing. Raises `StoreDown`.
 
-    Whom a trace names goes first: a person is not told of an answer that cannot be read any more.
+    Whom a trace names goes first: a person is not told of an answer that cannot be read any more. The trace itself
+    goes last: what an interruption leaves is found again.
     """
     for begin in range(0, len(ids), TRACES_A_STATEMENT):
         some = ids[begin : begin + TRACES_A_STATEMENT]
         if not all(_ID.fullmatch(one) for one in some):
             raise ValueError("an id of a trace is none")
         names = ", ".join(f"'{one}'" for one in some)
-        for table, column in (("trace_subjects", "trace"), ("traces", "id")):
+        for table, column in (("trace_subjects", "trace"), ("trace_pieces", "trace"), ("traces", "id")):
             store.define(f"ALTER TABLE {table} DELETE WHERE {column} IN ({names}) SETTINGS mutations_sync = 2")
 
 

@@ -8,6 +8,7 @@ from litestar.params import RawBody
 
 from events import codec, problems
 from events.problems import ProblemError
+from tracing.absence import require_somebody
 from tracing.access import Permission
 from tracing.answer import Answer
 from tracing.asker import QUESTION_PROBLEMS
@@ -124,9 +125,8 @@ def sweep_traces(request: Asked, body: RawBody, parts: Given) -> Response[bytes]
     found = sweep(search, grid)
     people = [each.subject for each in search.question.index]
     parts.audit.write(parts.clock(), request.auth, Action.TRACE_SWEPT, found.fingerprint, purpose, people=people)
-    nobody = parts.asker.nobody(search.index([len(search.presences([source])) for source in search.sources()]))
-    if nobody is not None:
-        raise ProblemError(nobody)
+    stays = [len(search.presences([source])) for source in search.sources()]
+    require_somebody(search.index(stays), parts.registry)
     return reply(found)
 
 

@@ -16,9 +16,10 @@ from tracing.audit import Action, purpose_of
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
 from tracing.decoding import decode_body
 from tracing.directory.line_list import DICTIONARY, ROWS_MAX, parse
+from tracing.line_files import RowError, WrongHeader
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
-from tracing.people.health import ERRORS_MAX, RowError, WrongHeader
+from tracing.people.health import ERRORS_MAX
 from tracing.routes.people import Dictionary
 
 DAY_MS: Final = 86_400_000
@@ -113,10 +114,14 @@ class KeyCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DirectoryKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """The directory key in use, and how many people's keys each one wraps."""
+    """The directory key in use, and how many people's keys each one wraps.
+
+    `broken`: how many of those under older ones could not be unwrapped since the service started.
+    """
 
     current: int
     keys: list[KeyCount]
+    broken: int = 0
 
 
 COLUMNS: Final = Operation(
@@ -289,7 +294,8 @@ def count_directory_keys(parts: Given) -> Response[bytes]:
     """How far a rotation has come."""
     keys = parts.secrets.directory_keys
     counts = [KeyCount(kid=kid, people=people) for kid, people in parts.directory.key_counts().items()]
-    return reply(DirectoryKeys(current=keys[-1].kid if keys else 0, keys=counts))
+    current = keys[-1].kid if keys else 0
+    return reply(DirectoryKeys(current=current, keys=counts, broken=parts.directory.broken))
 
 
 def _subject(parts: Parts, subject: str | None, citizen_number: str | None) -> str:

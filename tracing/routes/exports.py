@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -32,7 +31,6 @@ from tracing.question import check_window
 
 ZIP_TYPE: Final = "application/zip"
 TRACES_AT_ONCE_MAX: Final = 20
-PIECE_BYTES: Final = 1_000_000
 TIMELINE_BEFORE_MS: Final = 14 * 86_400_000
 """A case's timeline begins so long before the confirmation: the days in which they may have been infected."""
 
@@ -184,23 +182,17 @@ def _format(name: str) -> Format:
 
 def _source(parts: Parts, trace_id: str) -> Source:
     """A saved trace to be exported. Raises NOT_FOUND as `ProblemError`."""
-    text = parts.saved.answer(trace_id)
-    if text is None:
+    if parts.saved.pieces(trace_id) is None:
         raise ProblemError(problems.NOT_FOUND.problem("No saved trace has this id."))
-    as_of = saved_source(partial(_cut, text), _NOTHING_KNOWN).head.cut_off.as_of
-    del text
-    return saved_source(lambda: _cut(_still_there(parts.saved.answer(trace_id))), _known(parts, as_of))
 
+    def pieces() -> Iterator[bytes]:
+        found = parts.saved.pieces(trace_id)
+        if found is None:
+            raise Unreadable("an answer that was removed while it was exported")
+        return found
 
-def _cut(text: bytes) -> Iterator[bytes]:
-    """A saved answer in pieces."""
-    return (text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES))
-
-
-def _still_there(text: bytes | None) -> bytes:
-    if text is None:
-        raise Unreadable("an answer that was removed while it was exported")
-    return text
+    as_of = saved_source(pieces, _NOTHING_KNOWN).head.cut_off.as_of
+    return saved_source(pieces, _known(parts, as_of))
 
 
 _NOTHING_KNOWN: Final = Known(place=lambda _: None, confirmed_at=lambda _: None)

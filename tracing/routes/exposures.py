@@ -8,13 +8,13 @@ from litestar.params import RawBody
 
 from events import codec, problems
 from events.problems import ProblemError
+from tracing.absence import require_somebody
 from tracing.access import Permission
 from tracing.answer import Answer
 from tracing.asker import QUESTION_PROBLEMS
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
 from tracing.decoding import decode_body
 from tracing.operation import OPERATION, Operation, Success
-from tracing.outbreak.absence import require_somebody
 from tracing.outbreak.exposures import PLACES_DEFAULT, Exposures, Order, Shown, exposures_of
 from tracing.parts import Asked, Given, Parts, reply
 from tracing.question import Index, Question, refuse
@@ -60,7 +60,8 @@ def rank_exposures(request: Asked, body: RawBody, parts: Given) -> Response[byte
     answer = _answer(asked, parts)
     people = sorted({each.subject for each in answer.index})
     parts.audit.write(parts.clock(), request.auth, Action.EXPOSURES_ASKED, answer.id, purpose, people=people)
-    require_somebody(answer.index, "/question/index")
+    index = "/question/index"
+    require_somebody(answer.index, parts.registry, pointer=index, subjects_pointer=f"{index}/subjects")
     ranked = exposures_of(
         answer,
         trace=asked.trace,

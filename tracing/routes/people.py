@@ -20,9 +20,10 @@ from tracing.answer import Answer
 from tracing.audit import Action, purpose_of
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
 from tracing.decoding import PURPOSE_HEADER, decode_body, decode_query, purpose_text
+from tracing.line_files import Column, RowError, WrongHeader
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
-from tracing.people.health import DICTIONARY, ERRORS_MAX, Column, RowError, WrongHeader, parse
+from tracing.people.health import DICTIONARY, ERRORS_MAX, parse
 from tracing.people.paging import opened_cursor, sealed_cursor
 from tracing.people.quarantine import Listed, Standings, counted, listed
 from tracing.people.states import CONFINED, Standing, confirmed, standing_at

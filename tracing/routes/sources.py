@@ -6,11 +6,11 @@ from litestar import Response, post
 from litestar.params import RawBody
 
 from events import codec, problems
+from tracing.absence import require_somebody
 from tracing.access import Permission
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
 from tracing.decoding import decode_body
 from tracing.operation import OPERATION, Operation, Success
-from tracing.outbreak.absence import require_somebody
 from tracing.outbreak.exposed import Exposed, SourcesQuestion
 from tracing.outbreak.sources import SourcesAnswer
 from tracing.parts import Asked, Given
@@ -67,7 +67,7 @@ def ask_sources(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
     answer = parts.outbreak.sources.ask(asked)
     people = sorted({each.subject for each in answer.exposed} | {each.subject for each in answer.people})
     parts.audit.write(parts.clock(), request.auth, Action.SOURCES_ASKED, answer.id, purpose, people=people)
-    require_somebody(answer.exposed, "/exposed")
+    require_somebody(answer.exposed, parts.registry, pointer="/exposed", subjects_pointer="/exposed")
     return Response(codec.to_json(answer), media_type="application/json")
 
 

@@ -1,6 +1,6 @@
 """Traces: ask, list, read again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -8,13 +8,14 @@ from litestar import Response, get, post
 from litestar.params import FromPath, RawBody
 from msgspec import Meta
 
-from events import codec, problems
+from events import problems
 from events.problems import ProblemError
 from tracing.access import Permission
-from tracing.answer import Answer, AnsweredContact
+from tracing.answer import Answer
 from tracing.asker import QUESTION_PROBLEMS
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
-from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit, cursor_of, position_of
+from tracing.contact_pages import ContactsPage, contacts_page
+from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
 from tracing.decoding import PURPOSE_HEADER, decode_body, decode_query, purpose_text
 from tracing.operation import OPERATION, Operation, Success
 from tracing.parts import Asked, Given, Parts, reply
@@ -45,22 +46,6 @@ class ContactsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         CONTACTS_A_PAGE_DEFAULT
     )
     cursor: Cursor | None = None
-
-
-class ContactsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Contacts of a saved trace in their order, of `contacts` in all; `next` is the cursor of the page after."""
-
-    trace: str
-    fingerprint: str
-    contacts: int
-    items: tuple[AnsweredContact, ...]
-    next: str | None
-
-
-class _Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How many contacts were given."""
-
-    given: Annotated[int, Meta(ge=1)]
 
 
 class TracesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,19 +153,14 @@ def list_contacts(request: Asked, trace_id: FromPath[str], parts: Given) -> Resp
     """A page of a saved answer's contacts, after the look at them is recorded."""
     purpose = purpose_of(purpose_text(request.headers.get(PURPOSE_HEADER)))
     query = decode_query(request.query_params.multi_items(), ContactsQuery)
-    begin = position_of(query.cursor, _Position).given if query.cursor is not None else 0
-    text = parts.saved.answer(trace_id)
-    if text is None:
-        raise ProblemError(problems.NOT_FOUND.problem("No saved trace has this id."))
-    answer = codec.from_json(text, Answer)
-    end = begin + query.limit
-    page = ContactsPage(
-        trace=answer.id,
-        fingerprint=answer.fingerprint,
-        contacts=len(answer.contacts),
-        items=answer.contacts[begin:end],
-        next=cursor_of(_Position(end)) if end < len(answer.contacts) else None,
-    )
+
+    def pieces(begin: int) -> Iterator[bytes]:
+        found = parts.saved.pieces(trace_id, begin)
+        if found is None:
+            raise ProblemError(problems.NOT_FOUND.problem("No saved trace has this id."))
+        return found
+
+    page = contacts_page(pieces, query.limit, query.cursor)
     parts.audit.write(parts.clock(), request.auth, Action.TRACE_READ, trace_id, purpose)
     return reply(page)
 

@@ -80,7 +80,7 @@ class Asker:
     ) -> None:
         self._connection.close()
 
-    def trace(self, subjects: Sequence[str], window: Window, **parameters: int) -> Reply:
+    def trace(self, subjects: Sequence[str], window: Window, **parameters: int | bool) -> Reply:
         """Who was with these people in the window? `parameters` are others than the defaults. Raises `Refused`."""
         question = {"index": {"subjects": subjects}, "from": window[0], "to": window[1], "purpose": PURPOSE}
         began = time.perf_counter()

@@ -1,5 +1,9 @@
-"""trace.chain: from some index subjects to their contacts, and to the contacts of each of those, forward in time."""
+"""trace.chain: from some index subjects to their contacts, and to the contacts of each of those, forward in time.
 
+Without evidence, which is most of the time where a hundred thousand people are told of; with it beside.
+"""
+
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -8,7 +12,7 @@ from loadtests.bench.report import Result
 from loadtests.bench.trace.asking import Asker, Refused, contacts_in
 from loadtests.bench.trace.one import Idle, asked
 from loadtests.bench.trace.session import Session
-from loadtests.bench.trace.truth import differences
+from loadtests.bench.trace.truth import Window, differences
 
 RATIO_MAX: Final = 20.0
 PER_CONTACTS: Final = 1_000
@@ -22,7 +26,9 @@ def run(session: Session) -> Result:
     session.say(f"asking for the contacts' contacts of {len(people)} people")
     try:
         with Asker(session.whole.up()) as asker:
-            replies = [asker.trace(session.subjects(people), window, depth=2) for _ in range(ASKED)]
+            subjects = session.subjects(people)
+            replies = [asker.trace(subjects, window, depth=2, evidence=False) for _ in range(ASKED)]
+            proven = _proven(asker, subjects, window)
     except Refused as error:
         return _result(idle, 0.0, {}, [str(error)])
     session.say("holding the answer against the truth")
@@ -37,9 +43,19 @@ def run(session: Session) -> Result:
         "contacts_at_depth_2": len(found) - first,
         "answer_bytes": len(replies[0].body),
         "as_job": replies[0].as_job,
+        "with_evidence": proven,
     }
     wanted = session.truth.contacts(people, window, depth=2)
     return _result(idle, times.p50, figures, differences(wanted, found, "the chain"))
+
+
+def _proven(asker: Asker, subjects: Sequence[str], window: Window) -> dict[str, Any]:
+    """What the same costs with the evidence; or what the service says to it."""
+    try:
+        reply = asker.trace(subjects, window, depth=2)
+    except Refused as error:
+        return {"refused": str(error)}
+    return {"answer_ms": round(1000 * reply.seconds, 1), "answer_bytes": len(reply.body), "as_job": reply.as_job}
 
 
 def _result(idle: Idle, p50: float, figures: dict[str, Any], failures: list[str]) -> Result:

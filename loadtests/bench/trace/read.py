@@ -1,8 +1,8 @@
 """trace.read: how many rows the engine reads for a trace, as its own log of queries has it.
 
 The service is started anew with that log on, asked, and stopped; then another process reads the log. A stay can be a
-candidate that touches one of the clock hours in which the index subject was at its place, or that is their own: before
-anything is read, no more than the hour is known of it. How many of them truly met the index subject stands beside.
+candidate that is the index subject's own, or that began where they were, at most the place's dwell before they came and
+before they left: that is what is known of it before anything is read. How many truly met them stands beside.
 """
 
 import shutil
@@ -19,7 +19,6 @@ from app.open_files import allow_open_files
 from loadtests.bench.report import Result
 from loadtests.bench.trace.asking import Asker
 from loadtests.bench.trace.session import Session
-from loadtests.bench.trace.world import HOUR_MS
 from storage.clickhouse import Store
 
 RATIO_MAX: Final = 3.0
@@ -72,7 +71,7 @@ def run(session: Session) -> Result:
     reads = _reads(_logged(directory / "store", config), logged, settings.clickhouse_database, since, until)
     shutil.rmtree(logged)
     own = sum(len(truth.stays_of(person)) for person in people)
-    candidates = own + sum(truth.touching(person, window, HOUR_MS) for person in people)
+    candidates = own + sum(truth.begun_near(person, window) for person in people)
     met = own + sum(truth.touching(person, window) for person in people)
     rows = sum(each.rows for each in reads)
     ratio = rows / candidates

@@ -9,23 +9,17 @@ import msgspec
 
 from app.settings import Settings
 from events.control import ControlEvent
-from loadtests.bench.client import LoadFailed
 from loadtests.bench.processes import usage
 from loadtests.bench.report import Say
 from loadtests.bench.system import System, register
 from loadtests.bench.trace.fill import Filled, filled
 from loadtests.bench.trace.world import DAY_MS, Country
-from storage.settled import SettledMarks
 
 READY_SECONDS_MAX: Final = 600
 """Every process replays the registries first: half a million events in the largest country."""
 QUIET_SECONDS: Final = 2.0
 QUIET_PART: Final = 0.15
 """Quiet: the store spends no more than this part of a core over `QUIET_SECONDS`; its merges are over."""
-
-
-SETTLED_SECONDS_MAX: Final = 3_600.0
-SETTLED_POLL_SECONDS: Final = 0.1
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
@@ -139,19 +133,11 @@ class Service:
         if first:
             self._say("waiting for the read models")
         reached = system.await_rows("read-models", self.scans + self.scans_since)
-        self._await_settled(system)
+        settled = system.await_settled(self.scans + self.scans_since)
         if first:
-            self.caught_up = done = CaughtUp(self.scans, reached - began, time.monotonic() - began)
+            self.caught_up = done = CaughtUp(self.scans, reached - began, settled - began)
             self._say(
                 f"{done.scans / done.seconds:,.0f} scans/s until traces see them,"
                 f" {done.scans / done.settled_seconds:,.0f} until stays are settled, with the service's start"
             )
         self.await_quiet()
-
-    def _await_settled(self, system: System) -> None:
-        """Wait until the stays of all scans are settled. Raises `LoadFailed`."""
-        marks, deadline = SettledMarks(system.redis), time.monotonic() + SETTLED_SECONDS_MAX
-        while (mark := marks.read()) is None or mark.rows < self.scans + self.scans_since:
-            if time.monotonic() > deadline:
-                raise LoadFailed(f"The stays are not settled after {SETTLED_SECONDS_MAX:.0f} s.")
-            time.sleep(SETTLED_POLL_SECONDS)

@@ -57,11 +57,13 @@ class Truth:
     """The contacts of people of one province, by its stays."""
 
     def __init__(self, country: Country, province: int, stays: Stays) -> None:
+        self.country: Final = country
         self.stays: Final = stays.of(np.lexsort((stays.start, stays.place)))
         self._pseudonyms: Final = country.subjects(province)
         self._people: Final = country.people
         self._places: Final = np.searchsorted(self.stays.place, np.arange(country.places + 1))
         self._longest: Final = int((stays.end - stays.start).max())
+        self._dwells: Final = country.dwells()
         self._by_person: Final = np.argsort(self.stays.person, kind="stable")
         self._persons: Final = np.searchsorted(self.stays.person[self._by_person], np.arange(country.people + 1))
 
@@ -74,13 +76,22 @@ class Truth:
         """Somebody's stays."""
         return self.stays.of(self._by_person[self._persons[person] : self._persons[person + 1]])
 
-    def touching(self, person: int, window: Window, grain_ms: int = 1) -> int:
-        """How many stays of others touch somebody's presences in a window, each widened to full grains of time."""
+    def touching(self, person: int, window: Window) -> int:
+        """How many stays of others touch somebody's presences in a window."""
         starts, ends, places = self._presences(person, window)
-        starts, ends = starts // grain_ms * grain_ms, -(-ends // grain_ms) * grain_ms
         row, which = self._near(starts, ends, places)
-        met = (self.stays.start[row] < ends[which]) & (self.stays.end[row] > starts[which])
-        return len(np.unique(row[met & (self.stays.person[row] != person)]))
+        return self._others(person, row[self.stays.end[row] > starts[which]])
+
+    def begun_near(self, person: int, window: Window) -> int:
+        """How many stays of others began at the place of somebody's presences in a window, at most the place's dwell
+        before they came and before they left: what an index on (place, start) must look at.
+        """
+        starts, ends, places = self._presences(person, window)
+        row, which = self._near(starts, ends, places)
+        return self._others(person, row[self.stays.start[row] >= (starts - self._dwells[places])[which]])
+
+    def _others(self, person: int, rows: Ints) -> int:
+        return len(np.unique(rows[self.stays.person[rows] != person]))
 
     def contacts(self, people: Sequence[int], window: Window, depth: int = 1) -> list[Contact]:
         """The contacts of these people in their window, in the order of an answer."""

@@ -45,6 +45,15 @@ def test_a_clock_that_moved_on_is_no_lag(valkey: "redis.Redis") -> None:
     assert values(ProgressCollector(StreamClients(valkey, [valkey])))["truyvet_projector_lag_seconds"] == 0
 
 
+@pytest.mark.parametrize(("watched_to", "seconds"), [(None, 0), (6_400, 0.6), (7_500, 0)])
+def test_the_watcher_for_clusters_lags_behind_the_read_models(
+    valkey: "redis.Redis", watched_to: int | None, seconds: float
+) -> None:
+    Watermarks(valkey).publish("read-models", Watermark(7_000, 31))
+    collector = ProgressCollector(StreamClients(valkey, [valkey]), lambda: watched_to)
+    assert values(collector)["truyvet_clusters_lag_seconds"] == seconds
+
+
 @pytest.mark.parametrize("digest", ["aa", "bb"])
 def test_a_rebuild_that_found_other_rows_is_told(valkey: "redis.Redis", digest: str) -> None:
     rebuilds = Rebuilds(valkey)

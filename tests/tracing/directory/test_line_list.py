@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keys.pseudonyms import pseudonym_of_citizen
 from tests.keys.samples import SECRETS
 from tracing.directory.line_list import DICTIONARY, ROWS_MAX, LineList, Person, parse
-from tracing.people.health import WrongHeader
+from tracing.line_files import QUOTE_FAULT, WrongHeader
 
 KEY = SECRETS.pseudonym_key
 YEAR = 2021
@@ -82,7 +82,6 @@ def test_a_header_that_is_none(text: str, reason: str) -> None:
         (f"An,,,,,{SUBJECT.upper()}", "subject"),
         (f",,,,,{SUBJECT}", "name"),
         (f"{'x' * 201},,,,,{SUBJECT}", "name"),
-        (f'"A\nB",,,,,{SUBJECT}', "name"),
         (f"A\u202eB,,,,,{SUBJECT}", "name"),
         (f"An,call me,,,,{SUBJECT}", "phone"),
         (f"An,,{'x' * 501},,,{SUBJECT}", "address"),
@@ -98,7 +97,7 @@ def test_a_wrong_line_is_told_by_line_and_column_and_the_others_are_taken(cells:
     found = listed(text)
     assert [entry.person.name for entry in found.entries] == ["Binh", "Chi"]
     (error,) = found.errors
-    assert (error.column, error.line) == (column, 3 + cells.count("\n"))
+    assert (error.column, error.line) == (column, 3)
     for cell in cells.split(","):
         assert len(cell) < 3 or cell not in error.reason
 
@@ -109,8 +108,17 @@ def test_a_person_stands_once_in_a_list() -> None:
     assert errors(text) == [(4, "")]
 
 
-def test_a_quote_that_is_never_closed_ends_the_list() -> None:
-    assert errors(f'name,subject\nAn,{SUBJECT}\n"Binh,{"0" * 32}\n') == [(3, "")]
+def test_a_quote_that_is_never_closed_spoils_its_own_line_alone() -> None:
+    found = listed(f'name,subject\nAn,{SUBJECT}\n"Binh,{"0" * 32}\nChi,{"1" * 32}\nDũng,"{"2" * 32}\n"Em",{"3" * 32}\n')
+    assert [(entry.line, entry.person.name) for entry in found.entries] == [(2, "An"), (4, "Chi"), (6, "Em")]
+    assert [(error.line, error.column) for error in found.errors] == [(3, ""), (5, "")]
+    assert {error.reason for error in found.errors} == {QUOTE_FAULT}
+
+
+def test_no_cell_holds_a_line_break() -> None:
+    found = listed(f'name,subject\n"A\nB",{SUBJECT}\nChi,{"1" * 32}\n')
+    assert [error.line for error in found.errors] == [2, 3]
+    assert [entry.line for entry in found.entries] == [4]
 
 
 @given(st.text())

@@ -156,6 +156,31 @@ def test_a_rotation_wraps_the_keys_anew_and_touches_no_record(book: Book, monkey
     assert len(book.names(*before)) == 10
 
 
+def test_a_key_that_cannot_be_unwrapped_is_counted_and_keeps_no_other_from_being_wrapped_anew(
+    book: Book, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tracing.directory.names.REWRAP_KEYS", 3)
+    people = [entry(bytes([number]) * 16, f"Person {number}") for number in range(10)]
+    book.enter(*people)
+    known = book.keys.of([one.subject for one in people])
+    broken = [known[people[number].subject] for number in (0, 1, 2, 7)]  # a whole step of them, and one in another
+    spoiled = [msgspec.structs.replace(key, wrapped=key.wrapped[:-1] + bytes([key.wrapped[-1] ^ 1])) for key in broken]
+    book.keys.rewrap(list(zip(broken, spoiled, strict=True)))
+    book.secrets = with_new_directory_key(book.secrets, os.urandom, NOW)
+    directory, stop = book.directory(), threading.Event()
+    worker = threading.Thread(target=directory.run, args=(stop,))
+    worker.start()
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not (directory.broken and "cannot be unwrapped" in caplog.text) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    worker.join()
+    assert (directory.broken, directory.key_counts()) == (4, {1: 4, 2: 6})
+    assert "older directory key: 4" in caplog.text
+    assert not any(one.subject.hex() in caplog.text for one in people)
+    assert book.names(*known).keys() == known.keys() - {key.subject for key in spoiled}
+
+
 def test_a_copy_of_the_keys_from_before_opens_nothing_once_the_old_master_is_destroyed(book: Book) -> None:
     """So whoever was erased in between is erased in that copy, too."""
     book.enter(entry(AN, "Nguyễn Văn An"))

@@ -3,23 +3,30 @@
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import icalendar
+import msgspec
 import pandas
 import pytest
 import redis
 
-from events import problems
+from events import codec, problems
 from events.access import Role
 from storage.clickhouse import Store, migrate
+from storage.saved_traces import PIECE_BYTES
 from storage.valkey import EmbeddedValkey
 from tests.tracing.desk import AN, BINH, PURPOSE, Desk, now_ms
+from tests.tracing.exports.samples import F0, HOUR, START, answer, contact, known, met, pseudonym
 from tests.tracing.test_routes import CASE, is_problem, three_visits
 from tracing.exports.formats import Format
+from tracing.exports.json_lines import answer_pieces
+from tracing.exports.source import Source, saved_source
 from tracing.exports.turns import EXPORTS_AT_ONCE_MAX
+from tracing.saved import SavedTrace
 
 NOBODY = "0" * 32
 
@@ -159,3 +166,30 @@ def test_what_cannot_be_recorded_is_not_sent(desk: Desk, trace: str) -> None:
     answer = desk.ask("GET", f"/v1/traces/{trace}/export/csv", purpose=PURPOSE)
     desk.mend_audit()
     assert answer.status_code == 503
+
+
+def test_an_answer_of_many_pieces_is_exported_whole_and_read_by_pages(desk: Desk) -> None:
+    count = 3 * PIECE_BYTES // 600
+    saved = msgspec.structs.replace(
+        answer(*(contact(pseudonym(n), 1, met(F0, "Chợ Bến Thành", START, START + HOUR)) for n in range(count))),
+        id="cd" * 16,
+    )
+    text = codec.to_json(saved)
+    assert len(text) > 2 * PIECE_BYTES
+    listed = SavedTrace(id=saved.id, asked_at=saved.asked_at, actor="An", fingerprint=saved.fingerprint)
+    desk.parts.saved.save(listed, question=codec.to_json(saved.question), answer=text)
+    files = unpacked(desk.ask("GET", f"/v1/traces/{saved.id}/export/jsonl", purpose=PURPOSE).content)
+    people = [json.loads(line) for line in files["linelist.jsonl"].splitlines()]
+    assert [one["id"] for one in people] == [F0, *(one.subject for one in saved.contacts)]
+    whole = Source(saved_source(lambda: [text], known()).head, known(), lambda: saved.contacts)
+    assert files["answer.jsonl"] == b"".join(answer_pieces(whole, Counter()))
+    assert desk.ask("GET", f"/v1/traces/{saved.id}", purpose=PURPOSE).content == text
+    params: dict[str, Any] = {"limit": count // 3}
+    found = []
+    while "cursor" not in params or params["cursor"]:
+        page = desk.ask("GET", f"/v1/traces/{saved.id}/contacts", params=params, purpose=PURPOSE).json()
+        found += page["items"]
+        params["cursor"] = page["next"]
+    assert found == json.loads(text)["contacts"]
+    foreign = desk.ask("GET", f"/v1/traces/{saved.id}/contacts", params={"cursor": "WzFd"}, purpose=PURPOSE)
+    assert is_problem(foreign, problems.QUESTION_INVALID, "/cursor")

@@ -11,10 +11,10 @@ from storage.clickhouse import Store
 from tests.tracing.cases import counted, sightings_by_subject
 from tests.tracing.outbreak.province import DAY, EVENING, HALL, HOUR, PLACES, SOURCE, START, province
 from tests.tracing.world import FOREVER, World, pseudonym
+from tracing.moment import Moments
 from tracing.outbreak.attendance import Attendance, PlaceOccupancy, without_small_counts
 from tracing.outbreak.exposures import Exposures, Order, exposures_of
 from tracing.outbreak.intervals import Interval, length, union
-from tracing.outbreak.moment import Moments
 from tracing.outbreak.occupancy import by_hour, peak_within, present
 from tracing.question import Index, Question
 
@@ -138,7 +138,7 @@ def test_places_are_ranked_by_people_and_time_that_walking_gives(world: World) -
     assert ranks == sorted(ranks, reverse=True)
     hall = next(place for place in found.places if place.place == HALL)
     assert (hall.capacity, hall.within) == (35, ("hotel",))
-    assert hall.crowding == pytest.approx(hall.peak / 35, abs=1e-4)
+    assert hall.crowding == pytest.approx((hall.peak or 0) / 35, abs=1e-4)
 
 
 @pytest.mark.parametrize("order", list(Order))

@@ -96,11 +96,19 @@ def test_sources_and_exposures_are_asked_with_a_purpose(desk: Desk) -> None:
     assert desk.audited()[0] == ("sources-asked", found.id, PURPOSE)
     long_ago = question | {"from": hour - 9 * DAY, "to": hour - 8 * DAY}
     nobody = desk.ask("POST", "/v1/exposures", json={"question": long_ago, "purpose": PURPOSE})
-    assert nobody.json()["type"] == problems.INDEX_WITHOUT_SCANS.problem().type
+    assert is_problem(nobody, problems.INDEX_WITHOUT_SCANS, "/question/index")
+    refused_trace = desk.ask("POST", "/v1/traces", json=long_ago | {"purpose": PURPOSE})
+    assert nobody.json()["detail"] == refused_trace.json()["detail"]
     assert "Last scan before the window: none by as_of; first after it: 2" in nobody.json()["detail"]
     nowhere = {"exposed": [{"case": case, "from": hour - 9 * DAY, "to": hour} for case in ("f0-an", "f0-binh")]}
     nobody = desk.ask("POST", "/v1/sources", json=nowhere | {"purpose": PURPOSE})
-    assert nobody.json()["type"] == problems.INDEX_WITHOUT_SCANS.problem().type
+    assert is_problem(nobody, problems.INDEX_WITHOUT_SCANS, "/exposed")
+    unheard = [{"subject": f"{number:032x}", "from": hour, "to": hour + HOUR} for number in (1, 2)]
+    nobody = desk.ask("POST", "/v1/sources", json={"exposed": unheard, "purpose": PURPOSE})
+    assert is_problem(nobody, problems.SUBJECT_UNKNOWN, "/exposed")
+    stranger = question | {"index": {"subjects": [unheard[0]["subject"]]}}
+    nobody = desk.ask("POST", "/v1/exposures", json={"question": stranger, "purpose": PURPOSE})
+    assert is_problem(nobody, problems.SUBJECT_UNKNOWN, "/question/index/subjects")
 
     def refused(path: str, body: dict[str, Any], kind: Kind, pointer: str = "", role: Role = Role.ANALYST) -> None:
         assert is_problem(desk.ask("POST", path, json=body, role=role), kind, pointer)

@@ -10,9 +10,9 @@ from events.problems import Kind, ProblemError
 from storage.clickhouse import Store
 from tests.tracing.outbreak.province import DAY, EVENING, HALL, HOUR, PLACES, SOURCE, START, Province, province
 from tests.tracing.world import SUBJECT_ROW, World, name_of, pseudonym
+from tracing.moment import Moments
 from tracing.outbreak.chance import chance
 from tracing.outbreak.exposed import LOOKBACK_DAYS_DEFAULT, Exposed, SourcesQuestion
-from tracing.outbreak.moment import Moments
 from tracing.outbreak.populace import (
     GROUPS_A_QUERY,
     RUNS_A_PARAMETER,

@@ -17,7 +17,7 @@ from storage.clusters import CLUSTERS, ClusterFeed
 from storage.errors import StreamDown
 from tests.app.conftest import until
 from tests.tracing.cases import counted, sightings_by_subject
-from tests.tracing.outbreak.gathering import DAY, PLACES, RULES, START, Gathering
+from tests.tracing.outbreak.gathering import DAY, NOW, PLACES, RULES, START, Gathering
 from tests.tracing.world import FOREVER, pseudonym
 from tracing.outbreak.board import Board
 from tracing.outbreak.clusters import clusters
@@ -188,6 +188,50 @@ def test_the_lease_is_one_watcher_s_until_it_lets_go(gathering: Gathering) -> No
     assert not feed.hold("two", 60)
     feed.let_go("one")
     assert feed.hold("two", 60)
+
+
+def test_it_says_up_to_when_it_has_looked(gathering: Gathering, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise StreamDown("away")
+
+    gathering.scan(("a", "bus", 0))
+    watcher, other = gathering.watcher(), gathering.watcher()
+    watcher.step()
+    looked = gathering.marks.mark.received
+    assert (watcher.watched_to, other.watched_to) == (looked, None)
+    gathering.scan(("a", "bus", 60))
+    with monkeypatch.context() as patch:
+        patch.setattr(gathering.feed, "after", away)
+        with pytest.raises(StreamDown):
+            watcher.step()
+    assert watcher.watched_to == looked < gathering.marks.mark.received, "what went wrong was no look"
+    watcher.step()
+    assert watcher.watched_to == gathering.marks.mark.received
+
+
+def test_whoever_begins_to_watch_is_late_since_then_and_whoever_does_not_never_is(
+    gathering: Gathering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, watcher = threading.Event(), gathering.watcher()
+
+    def broken(name: str) -> None:
+        stop.set()
+        raise StreamDown("away")
+
+    gathering.marks.read = broken  # type: ignore[method-assign]
+    watcher.run(stop)
+    assert watcher.watched_to == NOW
+    assert gathering.feed.hold("another", 60)
+    stop.clear()
+    hold = gathering.feed.hold
+
+    def held(owner: str, seconds: float) -> bool:
+        stop.set()
+        return hold(owner, seconds)
+
+    monkeypatch.setattr(gathering.feed, "hold", held)
+    watcher.run(stop)
+    assert watcher.watched_to is None
 
 
 def test_a_fault_nobody_foresaw_is_logged_without_its_text_and_ends_nothing(

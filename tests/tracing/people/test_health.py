@@ -6,7 +6,8 @@ import pytest
 
 from events.people import Finding, HealthKind
 from storage.clickhouse import Store
-from tracing.people.health import DICTIONARY, ROWS_MAX, HealthRecords, WrongHeader, parse
+from tracing.line_files import WrongHeader
+from tracing.people.health import DICTIONARY, ROWS_MAX, HealthRecords, parse
 
 TODAY = datetime.date(2021, 10, 21)
 WHO = "00112233445566778899aabbccddeeff"

@@ -17,6 +17,7 @@ STAYING = {
     "control": "what the registries are made of",
     "traces": "by row, with their cases",
     "trace_subjects": "with their traces",
+    "trace_pieces": "the same",
     "audit": "who looked at whom is kept longer than whom they looked at",
     "audit_chain": "the same; a chain without its beginning could not be verified",
     "directory": "sealed names, erased one by one",

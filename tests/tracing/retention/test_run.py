@@ -126,6 +126,7 @@ def saved(store: Store, id: str, asked_at: int, *cases: list[str]) -> None:
     row = (id, asked_at, "a", b"\0" * 32, f'{{"index":[{index}]}}', "{}")
     store.insert("traces", ["id", "asked_at", "actor", "fingerprint", "question", "answer"], [row])
     store.insert("trace_subjects", ["subject", "trace"], [[b"\1" * 16, id]])
+    store.insert("trace_pieces", ["trace", "number", "piece"], [[id, 0, "{}"]])
 
 
 def test_a_trace_goes_when_nobody_needs_it(valkey: "redis.Redis", store: Store) -> None:
@@ -139,7 +140,7 @@ def test_a_trace_goes_when_nobody_needs_it(valkey: "redis.Redis", store: Store) 
     saved(store, "3a", old, ["closed"], ["lately"])
     saved(store, "4a", old, ["closed", "open"], [])
     assert scene.keep(NOW).traces == 2
-    for table, column in (("traces", "id"), ("trace_subjects", "trace")):
+    for table, column in (("traces", "id"), ("trace_subjects", "trace"), ("trace_pieces", "trace")):
         left = sorted(id for (id,) in store.rows(f"SELECT {column} FROM {table}"))
         assert left == ["0b", "1b", "2a", "3a", "4a"]
     assert scene.keep(NOW + 2 * DAY).traces == 3

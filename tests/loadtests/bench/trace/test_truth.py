@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.bench.trace.truth import Contact, Truth, Window, differences, united
 from loadtests.bench.trace.walk import walked
-from loadtests.bench.trace.world import DAY_MS, HOUR_MS
+from loadtests.bench.trace.world import DAY_MS
 from tests.loadtests.bench.trace.countries import SMALL, places_of, scans_of
 from tests.oracle import OracleQuery, OracleStay, chain_of, contacts_of, length_of_union, stays_of
 
@@ -70,9 +70,21 @@ def test_contacts_of_contacts(truth: Truth, stays: dict[str, list[OracleStay]], 
     }
 
 
-def test_an_hour_touches_more_stays_than_the_time_itself(truth: Truth) -> None:
-    met, in_the_hours = truth.touching(0, WHOLE), truth.touching(0, WHOLE, HOUR_MS)
-    assert 0 < met < in_the_hours < len(truth.stays)
+@pytest.mark.parametrize("window", [WHOLE, PART], ids=["whole", "part"])
+def test_rows_that_can_be_candidates_and_those_met(truth: Truth, window: Window) -> None:
+    dwells, own = truth.country.dwells(), truth.stays_of(0)
+    begun, met = set(), set()
+    for place, start, end in zip(own.place.tolist(), own.start.tolist(), own.end.tolist(), strict=True):
+        low, high = max(start, window[0]), min(end, window[1])
+        for row in range(len(truth.stays)) if low < high else ():
+            if truth.stays.person[row] == 0 or truth.stays.place[row] != place or truth.stays.start[row] >= high:
+                continue
+            if truth.stays.start[row] >= low - dwells[place]:
+                begun.add(row)
+            if truth.stays.end[row] > low:
+                met.add(row)
+    assert (truth.begun_near(0, window), truth.touching(0, window)) == (len(begun), len(met))
+    assert 0 < len(met) < len(begun) < len(truth.stays)
 
 
 def test_unions_are_counted_once_and_by_group() -> None:

@@ -1,0 +1,21 @@
+"""How much one answer may look at and hold: so much at once, more as a job."""
+
+from typing import Final
+
+import msgspec
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """`subjects`: people whose scans are read and walked. At each depth, `stays`: settled stays of others that are
+    read; `encounters`: those told of as evidence.
+    """
+
+    subjects: int
+    stays: int
+    encounters: int
+
+
+AT_ONCE: Final = Bounds(subjects=100_000, stays=2_000_000, encounters=100_000)
+"""Some seconds, some hundred MB, and an answer of up to 50 MB."""
+AS_JOB: Final = Bounds(subjects=1_000_000, stays=20_000_000, encounters=1_000_000)
+"""Some minutes and some GB, of which one job at a time has need."""
