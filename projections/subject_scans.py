@@ -18,6 +18,8 @@ SUBJECTS_NAMED_MAX: Final = 2_000
 IN_RANGE: Final = "subject BETWEEN toFixedString(unhex({low:String}), 16) AND toFixedString(unhex({high:String}), 16)"
 EVERYBODY: Final = {"low": "00" * SUBJECT_BYTES, "high": "ff" * SUBJECT_BYTES}
 NAMED: Final = "subject IN (SELECT toFixedString(unhex(arrayJoin({subjects:Array(String)})), 16))"
+ALONE: Final = "subject = toFixedString(unhex({subject:String}), 16)"
+"""The same for one subject, which is planned in two thirds of the time."""
 
 
 class SubjectScans(NamedTuple):

@@ -122,7 +122,10 @@ def contacts(found: Pairs, index: Present, visits: Visits, leave_out: Subjects, 
 
     Whoever is in `leave_out` (in order) is no contact. The pairs of a contact are ordered by start alone.
     """
-    people, who = numbered(visits.subject[found.visit])
+    met = np.zeros(len(visits.subject), dtype=np.bool_)
+    met[found.visit] = True
+    people, numbers = numbered(visits.subject[met])
+    who = numbers[(np.cumsum(met) - 1)[found.visit]]
     sought = ~among(people, leave_out)[who]
     found, who = found.take(sought), who[sought]
     group = index.group[found.present]

@@ -16,7 +16,7 @@ import numpy as np
 
 from projections.places_together import Bools, Ints
 from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT, STAYS_BY_PLACE_HOUR
-from projections.subject_scans import NAMED, SUBJECTS_NAMED_MAX, SubjectScans
+from projections.subject_scans import ALONE, NAMED, SUBJECTS_NAMED_MAX, SubjectScans
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
 from storage.native import Column, Columns
@@ -53,10 +53,10 @@ class ScansOf(msgspec.Struct, frozen=True, kw_only=True):
 
     # Little but the subject: a condition more costs as much as to read somebody's scans. Where much lies behind the
     # window, its weeks are passed over.
-    SQL: ClassVar[str] = f"""
+    SQL: ClassVar[str] = """
 SELECT subject, at, kind != 'out' AS enters, device, seq, key, place, received
 FROM scans_by_subject
-WHERE {NAMED}"""
+WHERE """
     LONG_AGO: ClassVar[str] = (
         " AND (at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
         " OR at > fromUnixTimestamp64Milli({as_of:Int64}, 'UTC'))"
@@ -66,9 +66,12 @@ WHERE {NAMED}"""
         """The scans in the walk's order, so many subjects at a time; `device_id` gives a device's id by its number."""
         long_ago = self.until + LONG_MS < self.as_of
         bounds = {"until": self.until, "as_of": self.as_of} if long_ago else {}
-        sql = self.SQL + (self.LONG_AGO if long_ago else "") + (ONE_THREAD if len(self.subjects) < FEW else "")
+        ending = (self.LONG_AGO if long_ago else "") + (ONE_THREAD if len(self.subjects) < FEW else "")
         for subjects in _pieces(self.subjects, SUBJECTS_NAMED_MAX):
-            rows = store.columns(sql, bounds | {"subjects": Listed(subjects)})
+            if len(subjects) == 1:
+                rows = store.columns(self.SQL + ALONE + ending, bounds | {"subject": subjects[0]})
+            else:
+                rows = store.columns(self.SQL + NAMED + ending, bounds | {"subjects": Listed(subjects)})
             if len(rows):
                 yield self._counted(rows, device_id)
 

@@ -28,6 +28,7 @@ PRIMARY KEY place_hour
 ORDER BY (place_hour, subject, start, entry)
 SETTINGS index_granularity = 32, min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000,
     merge_selector_base = 10, auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1,
+    min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Up to which `received` the stays are settled, with the registries as of that moment; the newest row of a name counts.
@@ -67,6 +68,12 @@ PRIMARY KEY (subject, at)
 ORDER BY (subject, at, device, seq)
 SETTINGS index_granularity = 128, non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1000000000000,
     min_rows_for_wide_part = 1000000000000, merge_selector_base = 10, auto_statistics_types = '',
-    ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+    ratio_of_defaults_for_sparse_serialization = 1, min_age_to_force_merge_seconds = 300,
+    min_age_to_force_merge_on_partition_only = 1, fsync_after_insert = 1, fsync_part_directory = 1;
 
 ALTER TABLE progress DROP PARTITION ID 'all';
+
+-- A week to which nothing was added for five minutes is merged into one part, here and above: a question costs as much
+-- for every part as for all that it finds in them.
+ALTER TABLE scans_by_place_hour
+    MODIFY SETTING min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1;

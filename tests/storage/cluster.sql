@@ -242,6 +242,7 @@ PRIMARY KEY place_hour
 ORDER BY (place_hour, subject, start, entry)
 SETTINGS replicated_deduplication_window = 0, index_granularity = 32, min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000,
     merge_selector_base = 10, auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1,
+    min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS stays_by_place_hour ON CLUSTER country AS stays_by_place_hour_local
@@ -282,12 +283,15 @@ PRIMARY KEY (subject, at)
 ORDER BY (subject, at, device, seq)
 SETTINGS index_granularity = 128, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000, min_bytes_for_wide_part = 1000000000000,
     min_rows_for_wide_part = 1000000000000, merge_selector_base = 10, auto_statistics_types = '',
-    ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+    ratio_of_defaults_for_sparse_serialization = 1, min_age_to_force_merge_seconds = 300,
+    min_age_to_force_merge_on_partition_only = 1, fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS scans_by_subject ON CLUSTER country AS scans_by_subject_local
 ENGINE = Distributed('country', 'truyvet', 'scans_by_subject_local', cityHash64(subject));
 
 ALTER TABLE progress_local ON CLUSTER country DROP PARTITION ID 'all';
+
+ALTER TABLE scans_by_place_hour_local ON CLUSTER country MODIFY SETTING min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1;
 
 CREATE TABLE IF NOT EXISTS audit_chain_local ON CLUSTER country (
     number UInt64 CODEC(Delta, ZSTD(1)),

@@ -63,7 +63,7 @@ def test_the_exact_statements_of_a_rebuild() -> None:
 
 
 def test_every_table_says_what_shards_it() -> None:
-    assert sorted(SHARDING) == sorted(TABLES)
+    assert sorted(SHARDING) == sorted(set(TABLES))
 
 
 def test_what_a_device_sent_lies_on_one_shard() -> None:
@@ -148,7 +148,7 @@ def test_without_a_cluster_the_migrations_run_as_they_are_written(tmp_path: Path
         for statement in PLAIN:
             store.define(statement)
         store.close()
-    assert [sql for sql in statements_of(sent) if sql.startswith(("CREATE TABLE", "ALTER"))] == PLAIN
+    assert [sql for sql in statements_of(sent) if sql.startswith(("CREATE TABLE", "ALTER", "DROP TABLE"))] == PLAIN
     assert not any("CLUSTER" in sql for sql in statements_of(sent))
 
 

@@ -28,7 +28,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -275,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
     def _decoded(self, body: bytes) -> bytes:
         match self.headers.get("Content-Encoding", "identity"):
             case "lz4":
-                return bytes(lz4.frame.decompress(body))
+                return b"".join(lz4_frames(body))
             case "zstd":
                 return zstd.decompress(body)
             case "gzip":
@@ -284,6 +284,14 @@ class Handler(BaseHTTPRequestHandler):
                 return zlib.decompress(body)
             case _:
                 return body
+
+
+def lz4_frames(body: bytes) -> Iterator[bytes]:
+    """What each of the frames holds: the client sends one for every block of an insert."""
+    while body:
+        frame = lz4.frame.LZ4FrameDecompressor()
+        yield bytes(frame.decompress(body))
+        body = frame.unused_data or b""
 
 
 class Server(ThreadingHTTPServer):

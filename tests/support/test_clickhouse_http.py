@@ -97,8 +97,9 @@ def test_results_and_their_absence(server: ClickHouseHttp) -> None:
 @pytest.mark.parametrize("compress", ["lz4", "zstd", "gzip", False])
 def test_compressed_inserts(server: ClickHouseHttp, compress: str | bool) -> None:
     client = connect(server, compress=compress)
-    client.insert("t", [[n, n, b"y" * 16] for n in range(5000)], column_names=["a", "b", "s"])
-    assert client.command("SELECT sum(a) FROM t") == sum(range(5000))
+    rows = 300_000  # several blocks
+    client.insert("t", [[n, n, b"y" * 16] for n in range(rows)], column_names=["a", "b", "s"])
+    assert client.command("SELECT sum(a) FROM t") == sum(range(rows))
 
 
 def test_settings_end_with_their_request(server: ClickHouseHttp) -> None:
