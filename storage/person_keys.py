@@ -7,6 +7,7 @@ write-ahead log is emptied after an erasure.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,15 @@ import msgspec
 from storage.errors import StoreDown
 
 BUSY_SECONDS_MAX: Final = 10.0
+BUSY_POLL_SECONDS: Final = 0.01
 VALUES_A_QUERY: Final = 500
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 
 T = TypeVar("T")
+
+_CODE: Final = 0xFF
+"""The part of SQLite's extended error codes that says what kind of error it is."""
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS person_keys"
@@ -150,19 +155,40 @@ class PersonKeys:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-            self._path.touch(mode=FILE_MODE)
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False
-            )
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            for table in _TABLES:
-                connection.execute(table)
-            self._local.connection = connection
+            connection = self._local.connection = self._opened()
             with self._lock:
                 self._open.append(connection)
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        self._path.touch(mode=FILE_MODE)
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _log_ahead(connection)
+            for pragma in ("synchronous = FULL", "secure_delete = ON"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            for table in _TABLES:
+                connection.execute(table)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. SQLite refuses, and does not wait, where others open a new file at the same time."""
+    until = time.monotonic() + BUSY_SECONDS_MAX
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _CODE != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(BUSY_POLL_SECONDS)
 
 
 def _key(row: tuple[bytes, int, bytes]) -> WrappedKey:

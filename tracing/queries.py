@@ -137,13 +137,14 @@ class Surroundings:
 
 
 class SubjectsAround(msgspec.Struct, frozen=True, kw_only=True):
-    """Who was scanned in these surroundings, by scans `received ≤ as_of` (Unix ms)?
+    """Who was scanned in these surroundings, at `kept_from` or later, by scans `received ≤ as_of` (Unix ms)?
 
     A superset of whoever was met: the walk of their stays decides, and so does quarantine.
     """
 
     surroundings: Surroundings
     as_of: int
+    kept_from: int = 0
 
     SQL: ClassVar[str] = """
 SELECT place_hour, toUnixTimestamp64Milli(at) AS at, kind != 'out' AS enters, subject
@@ -158,7 +159,8 @@ WHERE place_hour IN {place_hours:Array(UInt64)}
             rows = store.columns(self.SQL, {"place_hours": Listed(place_hours), "as_of": self.as_of})
             if len(rows):
                 hours, enters = rows["place_hour"].astype(np.int64), rows["enters"].astype(np.bool_)
-                found.append(rows["subject"][self.surroundings.matters(hours, rows["at"], enters)])
+                near = self.surroundings.matters(hours, rows["at"], enters)
+                found.append(rows["subject"][near & (rows["at"] >= self.kept_from)])
         return numbered(np.concatenate(found))[0]
 
 

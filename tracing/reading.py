@@ -196,7 +196,9 @@ class Reading:
 
     def _load_around(self, surroundings: Surroundings) -> Subjects:
         """Read whoever was scanned there; who that is."""
-        people = SubjectsAround(surroundings=surroundings, as_of=self._as_of).read(self._store)
+        people = SubjectsAround(surroundings=surroundings, as_of=self._as_of, kept_from=self._kept_from).read(
+            self._store
+        )
         self.load(pseudonyms_of(people))
         return people
 

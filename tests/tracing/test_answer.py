@@ -9,6 +9,7 @@ import redis
 
 from events import codec, problems
 from events.cases import Case
+from events.control import Recorded, RetentionAdvanced
 from events.places import Category, Place
 from events.problems import ProblemError
 from events.scans import Kind
@@ -16,7 +17,7 @@ from projections.stays import EntryKnown, ExitKnown, Stay
 from storage.clickhouse import Store
 from storage.watermarks import Name, Watermark, Watermarks
 from tests.tracing.cases import CaseScan
-from tests.tracing.world import World, name_of, pseudonym
+from tests.tracing.world import FOREVER, World, name_of, pseudonym
 from tracing import queries, reading
 from tracing.answer import Answer, CutOff
 from tracing.bounds import AT_ONCE, Bounds
@@ -395,6 +396,14 @@ def test_without_evidence_there_are_the_same_contacts_without_what_proves_them(w
         msgspec.structs.replace(contact, via=(), intervals=(), encounters=()) for contact in whole.contacts
     )
     assert b"encounters" not in codec.to_json(short.contacts)
+
+
+def test_whose_scans_are_kept_no_longer_does_not_count_as_looked_at(world: World) -> None:
+    world.deliver(
+        [each for name, start in (("f", 120), ("a", 80), ("b", 120)) for each in visit(name, start, start + 15)]
+    )
+    world.registry.apply(Recorded(FOREVER, RetentionAdvanced(T0 + 100 * MINUTE)))
+    assert met(world.tracer().trace(about("f"), bounds=bounded(subjects=2))) == [("b", 15)]
 
 
 def test_more_evidence_than_an_answer_holds_is_refused_with_the_way_out(world: World) -> None:

@@ -31,7 +31,7 @@ def test_each_place_says_how_many_met_there_and_how_long(saved: Answer, registry
         properties = feature.properties
         assert properties["contacts"] == len({subject for _, subject in here})
         assert properties["encounters"] == len(here)
-        assert properties["seconds"] * 1000 == sum(one.end - one.start for one, _ in here)
+        assert round(properties["seconds"] * 1000) == sum(one.end - one.start for one, _ in here)
         assert properties["first_ms"] == min(one.start for one, _ in here)
         assert properties["last_ms"] == max(one.end for one, _ in here)
         registered = registry.place(place)
