@@ -34,6 +34,7 @@ from events import codec
 from events.scans import HOW_NUMBER, KIND_NUMBER, LOG_ROW, RECEIVED_OFFSET, REFUSAL_NUMBER, REFUSED_ROW, Entry
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
+from storage.partitions import FIRST_NUDGE
 from storage.patience import Patience
 from storage.stream import FrozenRange, NotTheOwner, ScanStream
 from storage.watermarks import Watermark, Watermarks
@@ -60,7 +61,7 @@ class SinkLimits(msgspec.Struct, frozen=True):
     """How much one insert may hold and how long the sink waits.
 
     While the stream holds less than one full insert, inserts begin `pace_ms` apart: few and large ones cost the
-    engine least, and what came in a moment ago can wait for so long to be traced.
+    engine least, and what came in a moment ago can wait for so long to be traced, unless somebody asks meanwhile.
     """
 
     entries_max: int = 4_096
@@ -140,7 +141,7 @@ class Sink:
         self._partition: Final = stream.partition
         self._mine: Final[dict[str, str | int]] = {"partition": self._partition.number, "of": self._partition.of}
         self._claimed_until = 0.0
-        self._nudged = "$"
+        self._nudged = FIRST_NUDGE
         self._log_ends: int | None = None
         # Two hands: one reads ahead, one lays the evidence, while this thread lays the scans.
         self._reader: Final = concurrent.futures.ThreadPoolExecutor(1, "sink-reader")
@@ -162,7 +163,7 @@ class Sink:
             try:
                 self.step()
                 if self._laid and not self._ahead:
-                    stop.wait(max(0.0, began + self._limits.pace_ms / 1000 - time.monotonic()))
+                    self._rest(began + self._limits.pace_ms / 1000)
                 patience.over()
             except NotTheOwner as error:
                 self._claimed_until, self._ahead = 0.0, None
@@ -236,6 +237,12 @@ class Sink:
         """Nothing to lay: promise that what comes is received later, tell the readers so, and wait."""
         self._announce(self._stream.promise(cursor))
         self._nudged = self._stream.wait(cursor, self._nudged, self._limits.idle_ms)
+
+    def _rest(self, until: float) -> None:
+        """Wait until a moment (monotonic seconds), or until somebody waits for what came in."""
+        remaining_ms = int(1000 * (until - time.monotonic()))
+        if remaining_ms > 0:
+            self._nudged = self._stream.await_nudge(self._nudged, remaining_ms)
 
     def _log_end(self) -> int:
         """The latest `received` (ms) in the log: Redis may have lost its own account, or its clock be another's."""

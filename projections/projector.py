@@ -22,6 +22,7 @@ from projections.settler import Settler
 from projections.spans import span_end
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
+from storage.partitions import FIRST_NUDGE
 from storage.patience import Patience
 from storage.rebuilds import Rebuilds
 from storage.watermarks import Watermark, Watermarks
@@ -35,7 +36,8 @@ PROGRESS_NAME: Final = "read-models"
 class ProjectorLimits(msgspec.Struct, frozen=True):
     """How much one step folds in and how long the projector waits for news.
 
-    Where the log has no more, steps begin `pace_seconds` apart: few large inserts cost the engine least.
+    Where the log has no more, steps begin `pace_seconds` apart, or when somebody asks: few large inserts cost the
+    engine least.
     """
 
     rows_max: int = 1_000_000
@@ -90,6 +92,7 @@ class Projector:
         self._folded = False
         """Whether the last step had anything to fold in: the clock alone costs nothing, and traces wait for it."""
         self._rebuild: Rebuild | None = None
+        self._nudged = FIRST_NUDGE
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down."""
@@ -102,7 +105,9 @@ class Projector:
                 if not projected and not rebuilding:
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
                 elif self._caught_up and self._folded and not rebuilding:
-                    stop.wait(max(0.0, began + self._limits.pace_seconds - time.monotonic()))
+                    self._nudged = self._watermarks.await_nudge(
+                        self._nudged, began + self._limits.pace_seconds - time.monotonic()
+                    )
                 patience.over()
             except (StoreDown, StreamDown) as error:
                 self._done = self._deliveries = self._log_rows = None

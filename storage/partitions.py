@@ -65,6 +65,9 @@ class Partition(msgspec.Struct, frozen=True):
         return self.key("probe")
 
 
+FIRST_NUDGE: Final = "0-0"
+"""Before every nudge: whoever has seen none asks for those after it."""
+
 ONLY: Final = Partition()
 """The one partition where devices are not divided."""
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -184,9 +184,15 @@ class ScanStream:
 
         Returns the id of the newest nudge seen.
         """
+        return self._nudge_among({self.partition.scans: cursor, self.partition.nudge: nudged}, nudged, block_ms)
+
+    def await_nudge(self, nudged: str, block_ms: int) -> str:
+        """The same, whatever comes in."""
+        return self._nudge_among({self.partition.nudge: nudged}, nudged, block_ms)
+
+    def _nudge_among(self, positions: Mapping[Any, Any], nudged: str, block_ms: int) -> str:
         nudge = self.partition.nudge
-        positions: dict[Any, Any] = {self.partition.scans: cursor, nudge: nudged}
-        answer = self._call(lambda: self._redis.xread(positions, count=1, block=block_ms))
+        answer = self._call(lambda: self._redis.xread(dict(positions), count=1, block=max(block_ms, 1)))
         streams = answer.items() if isinstance(answer, dict) else [(name, [rows]) for name, rows in answer or []]
         for name, batches in streams:
             if name in (nudge, nudge.encode()):

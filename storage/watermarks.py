@@ -5,7 +5,7 @@ Each partition's sink says it of its own part of the log; the log as a whole is 
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import redis
@@ -78,6 +78,19 @@ class Watermarks:
                 client.xadd(partition.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
             except redis.RedisError:
                 self._silent_until[partition.number] = time.monotonic() + SILENT_SECONDS
+
+    def await_nudge(self, nudged: str, timeout_seconds: float) -> str:
+        """Return when somebody has asked after `nudged`, or the time is over; the id of the latest question seen."""
+        remaining_ms = int(1000 * timeout_seconds)
+        if remaining_ms <= 0:
+            return nudged
+        partition = next(iter(partitions_of(len(self._partitions))))  # whoever asks does so of all
+        try:
+            answer: Any = self._partitions[0].xread({partition.nudge: nudged}, count=1, block=remaining_ms)
+        except redis.RedisError as error:
+            raise StreamDown(type(error).__name__) from error
+        found = list(answer.values()) if isinstance(answer, dict) else [[rows] for _, rows in answer or []]
+        return cast(bytes, found[0][0][-1][0]).decode() if found else nudged
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over."""

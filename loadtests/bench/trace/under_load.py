@@ -17,11 +17,14 @@ P95_RATIO_MAX: Final = 3.0
 
 
 class Questioner(threading.Thread):
-    """Asks about one index subject after the other until stopped; `times` are in ms."""
+    """Asks about one index subject after the other until stopped; `times` are in ms, `step_ms` the mean of each of the
+    service's steps.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__(name="questioner", daemon=True)
         self.times: Final[list[float]] = []
+        self.step_ms: dict[str, float] = {}
         self.failures: Final[list[str]] = []
         self._session: Final = session
         self._system: Final = session.whole.up()
@@ -38,11 +41,14 @@ class Questioner(threading.Thread):
         subjects = session.subjects(session.index)
         try:
             with Asker(self._system) as asker:
+                before = asker.step_seconds()
                 while not (self.times and self._stopped.is_set()):
                     number = len(self.times) % len(subjects)
                     reply = asker.trace([subjects[number]], session.window)
                     self.times.append(1000 * reply.seconds)
                     replies[number] = reply.body
+                after = asker.step_seconds()
+            self.step_ms = {step: 1000 * (after[step] - before[step]) / len(self.times) for step in after}
         except Refused as error:
             self.failures.append(str(error))
         for number, body in replies.items():
@@ -73,6 +79,7 @@ def run(session: Session) -> Result:
             "p95_ratio": ratio,
             "asked": len(questioner.times),
             "scans_per_second": round(outcome.scans / outcome.seconds),
+            "step_ms": {step: round(mean, 1) for step, mean in questioner.step_ms.items()},
             "ack": latency(outcome),
         },
         failures=outcome.faults + questioner.failures,
