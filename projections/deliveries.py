@@ -10,34 +10,35 @@ from bisect import bisect_left
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from storage.clickhouse import Store
+from storage.native import Columns
 
 RUNS_MAX: Final = 256
 """A device with more runs is remembered more coarsely: the two nearest are taken for one. It may then be looked up
 needlessly, never forgotten."""
 
-DEVICES_MAX: Final = 50_000
+DEVICES_MAX: Final = 200_000
 """So many devices are remembered, those that sent last; of the others the log is asked again."""
 LOOKUPS_MAX: Final = 2_000
-"""So many devices are named in one statement, which travels in a URL. Where a span has more that are unknown or
-doubtful, all its scans are looked up."""
+"""So many devices are named in one statement, which travels in a URL. Of more that are unknown the log is asked as of
+all; where a span has more that are doubtful, all its scans are looked up."""
 
 _BEFORE: Final = (
     "SELECT device, min(low), max(high) FROM ("
     " SELECT device, min(seq) AS low, max(seq) AS high FROM log"
-    " WHERE received <= fromUnixTimestamp64Milli({upto:Int64}) AND device IN {devices:Array(UInt32)} GROUP BY device"
-    " UNION ALL SELECT device, min(first), max(upto) FROM retired"
-    " WHERE taken AND device IN {devices:Array(UInt32)} GROUP BY device"
+    " WHERE received <= fromUnixTimestamp64Milli({{upto:Int64}}){named} GROUP BY device"
+    " UNION ALL SELECT device, min(first), max(upto) FROM retired WHERE taken{named} GROUP BY device"
     ") GROUP BY device"
 )
+_BEFORE_OF_ALL: Final = _BEFORE.format(named="")
+_BEFORE_OF_SOME: Final = _BEFORE.format(named=" AND device IN {devices:Array(UInt32)}")
 # The sink gives deliveries that may hold the same scan different times: what one device sent in one ms is distinct.
 _BATCHES: Final = (
-    "SELECT device, groupArray(low), groupArray(high), sum(scans) FROM ("
-    " SELECT device, min(seq) AS low, max(seq) AS high, count() AS scans FROM log"
+    "SELECT device, min(seq) AS low, max(seq) AS high, count() AS scans FROM log"
     " WHERE received > fromUnixTimestamp64Milli({after:Int64}) AND received <= fromUnixTimestamp64Milli({upto:Int64})"
-    " GROUP BY device, received"
-    ") GROUP BY device"
+    " GROUP BY device, received ORDER BY device, low"
 )
 
 
@@ -78,7 +79,7 @@ class Runs:
 
 
 class Span(msgspec.Struct, frozen=True):
-    """What the log received in `(after, upto]` (ms): `rows` deliveries, in batches of `low` to `high` by device.
+    """What the log received in `(after, upto]` (ms): `rows` deliveries, in runs of seqs (first and last) by device.
 
     Of `doubtful` devices some seqs may have been received before; `any_doubtful` says it of every device.
     """
@@ -86,7 +87,7 @@ class Span(msgspec.Struct, frozen=True):
     after: int
     upto: int
     rows: int
-    batches: dict[int, list[tuple[int, int]]]
+    runs: dict[int, list[tuple[int, int]]]
     doubtful: list[int]
     any_doubtful: bool
 
@@ -101,21 +102,26 @@ class Deliveries:
 
     def span(self, after: int, upto: int) -> Span:
         """Read which batches the log received in `(after, upto]` (ms), and which devices are doubtful."""
-        answer = self._store.rows(_BATCHES, {"after": after, "upto": upto})
-        batches = {device: list(zip(lows, highs, strict=True)) for device, lows, highs, _ in answer}
-        rows = sum(scans for _, _, _, scans in answer)
-        unknown = [device for device in batches if device not in self._seen]
-        if len(unknown) > LOOKUPS_MAX:
-            return Span(after, upto, rows, batches, [], True)
+        batches = self._store.columns(_BATCHES, {"after": after, "upto": upto})
+        if not len(batches):
+            return Span(after, upto, 0, {}, [], False)
+        rows, (runs, overlapping) = int(batches["scans"].sum()), _runs(batches)
+        unknown = [device for device in runs if device not in self._seen]
+        if len(unknown) > DEVICES_MAX:
+            return Span(after, upto, rows, runs, [], True)
         self._look_up(unknown, after)
-        doubtful = sorted(device for device, sent in batches.items() if self._doubtful(device, sent))
+        doubtful = sorted(
+            device
+            for device, sent in runs.items()
+            if device in overlapping or any(self._seen[device].touches(low, high) for low, high in sent)
+        )
         if len(doubtful) > LOOKUPS_MAX:
-            return Span(after, upto, rows, batches, [], True)
-        return Span(after, upto, rows, batches, doubtful, False)
+            return Span(after, upto, rows, runs, [], True)
+        return Span(after, upto, rows, runs, doubtful, False)
 
     def take(self, span: Span) -> None:
         """The span is projected: from now on its seqs have passed."""
-        for device, sent in span.batches.items():
+        for device, sent in span.runs.items():
             runs = self._seen.get(device)
             if runs is not None:
                 self._seen.move_to_end(device)
@@ -128,15 +134,28 @@ class Deliveries:
         """Begin to remember devices, coarsely: one run from the lowest seq that the log has or had to the highest."""
         if not devices:
             return
-        for device in devices:
-            self._seen[device] = Runs()
-        for device, low, high in self._store.rows(_BEFORE, {"devices": devices, "upto": upto}):
-            self._seen[device].add(low, high)
+        fresh = {device: Runs() for device in devices}
+        if len(devices) > LOOKUPS_MAX:
+            before = self._store.rows(_BEFORE_OF_ALL, {"upto": upto})
+        else:
+            before = self._store.rows(_BEFORE_OF_SOME, {"devices": devices, "upto": upto})
+        for device, low, high in before:
+            if device in fresh:
+                fresh[device].add(low, high)
+        self._seen.update(fresh)
 
-    def _doubtful(self, device: int, sent: list[tuple[int, int]]) -> bool:
-        before, within = self._seen[device], Runs()
-        for low, high in sent:
-            if before.touches(low, high) or within.touches(low, high):
-                return True
-            within.add(low, high)
-        return False
+
+def _runs(batches: Columns) -> tuple[dict[int, list[tuple[int, int]]], set[int]]:
+    """Batches by device, joined where one continues or overlaps another; and the devices of which any overlap.
+
+    They are in order of device and lowest seq: where any two of a device overlap, two neighbours do.
+    """
+    device, low, high = batches["device"], batches["low"], batches["high"]
+    same = device[1:] == device[:-1]
+    overlapping = set(device[1:][same & (low[1:] <= high[:-1])].tolist())
+    begins = np.flatnonzero(np.append(True, ~same | (low[1:] > high[:-1] + np.uint64(1))))
+    runs: dict[int, list[tuple[int, int]]] = {}
+    lasts = np.maximum.reduceat(high, begins)
+    for sender, first, last in zip(device[begins].tolist(), low[begins].tolist(), lasts.tolist(), strict=True):
+        runs.setdefault(sender, []).append((first, last))
+    return runs, overlapping
