@@ -5,6 +5,7 @@ harmless: the span is projected again, and equal rows collapse. Readers ask only
 published last, so they never see half a span.
 """
 
+import concurrent.futures
 import logging
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from projections.deliveries import Deliveries
-from projections.model import ReadModel
+from projections.model import ReadModel, project_all
 from projections.rebuild import Rebuild
 from projections.scans_by_place_hour import SCANS_BY_PLACE_HOUR
 from projections.scans_by_subject import SCANS_BY_SUBJECT
@@ -93,6 +94,7 @@ class Projector:
         """Whether the last step had anything to fold in: the clock alone costs nothing, and traces wait for it."""
         self._rebuild: Rebuild | None = None
         self._nudged = FIRST_NUDGE
+        self._hand: Final = concurrent.futures.ThreadPoolExecutor(1, "projector-hand")
 
     def run(self, stop: threading.Event) -> None:
         """Until stopped; waits out a store or stream that is down."""
@@ -112,6 +114,7 @@ class Projector:
             except (StoreDown, StreamDown) as error:
                 self._done = self._deliveries = self._log_rows = None
                 patience.wait(stop, error)
+        self._hand.shutdown()
 
     def step(self) -> bool:
         """Fold in what the log has more than the read models. False where it has nothing."""
@@ -136,12 +139,8 @@ class Projector:
             self._advance(Watermark(upto, done.rows), durable=False)
             self._log_rows = caught_up_at
             return True
-        seconds: dict[str, float] = {}
-        for model in READ_MODELS:
-            began = time.perf_counter()
-            model.project(self._store, model.table, span)
-            seconds[model.table] = time.perf_counter() - began
-            self._on_step("projected")
+        live = [(model, model.table) for model in READ_MODELS]
+        seconds = project_all(self._store, live, span, self._hand, on_projected=lambda: self._on_step("projected"))
         self._deliveries.take(span)
         self._advance(Watermark(upto, done.rows + span.rows), durable=True)
         self._log_rows = caught_up_at
@@ -162,6 +161,7 @@ class Projector:
                 self._store,
                 READ_MODELS,
                 self._limits.rows_max,
+                hand=self._hand,
                 kept_from=self._kept_from,
                 settler=self._settler,
             )

@@ -7,6 +7,7 @@ mostly say it (`projections.difference.tails`). Where they do not, where a scan 
 the whole history is walked.
 """
 
+import concurrent.futures
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -79,10 +80,14 @@ class Settlement:
         *,
         scans: str,
         stays: str,
+        ahead: concurrent.futures.Executor,
         on_step: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """`scans` and `stays` are the tables. `on_step` is told `settled` after each portion is written."""
+        """`scans` and `stays` are the tables. `ahead` prepares a portion while another is written; `on_step` is told
+        `settled` after each is.
+        """
         self._store: Final = store
+        self._ahead: Final = ahead
         self._rules: Final = rules
         self._limits: Final = limits
         self._scans: Final = scans
@@ -98,10 +103,17 @@ class Settlement:
         """Write all stays as of `upto` into an empty table, a portion at a time; both in ms. Raises `StoreDown`."""
         self._places.unplaced.clear()
         parameters = {"upto": upto, "kept_from": kept_from}
-        for bounds in subject_ranges(self._count(_COUNTED, parameters), self._limits.portion_scans):
-            read = self._read(f"{IN_RANGE} AND {_COUNTED}", parameters | bounds)
-            stays = self._walked(read, upto, ())
-            yield self._written(read, stays, *keys_of(stays, self._places.as_of(upto)), upto)
+        ranges = subject_ranges(self._count(_COUNTED, parameters), self._limits.portion_scans)
+        portions = (self._ahead.submit(self._prepared, parameters | bounds, upto) for bounds in ranges)
+        following: concurrent.futures.Future[_Rows] | None = next(portions)
+        try:
+            while following is not None:
+                ready = following.result()
+                following = next(portions, None)
+                yield self._laid(ready)
+        finally:
+            # Whoever goes on to something else may change the rules that it reads.
+            concurrent.futures.wait([following] if following is not None else [])
 
     def advance(self, change: Change, rows: int) -> Iterator[Portion]:
         """Make the table hold the stays as of another moment, a portion at a time. Raises `StoreDown`.
@@ -163,7 +175,7 @@ class Settlement:
         known = keys_of(old, old_places)[0].joined(left)
         gone = known.take(missing(known, keys))
         which = np.append(which, np.full(len(gone.start), -1, dtype=np.int64))
-        return self._written(read, new, keys.joined(gone), which, upto)
+        return self._laid(_rows(read, new, keys.joined(gone), which, upto))
 
     def _walked(self, read: SubjectScans, moment: int, leaving_out: Collection[int]) -> Stays:
         """The stays as of a moment, proved by rows of what was read."""
@@ -198,12 +210,29 @@ class Settlement:
     def _count(self, where: str, parameters: Mapping[str, Any]) -> int:
         return int(self._store.rows(f"SELECT count() FROM {self._scans} WHERE {where}", parameters)[0][0])
 
-    def _written(self, read: SubjectScans, stays: Stays, keys: Keys, which: Ints, settled: int) -> Portion:
-        if len(which):
-            rows = packed(keys, which, stays, read.scans, subjects=read.subjects, settled=settled)
-            self._store.insert_rowbinary(self._stays, rows, token=secrets.token_hex(16))
+    def _prepared(self, parameters: Mapping[str, Any], upto: int) -> "_Rows":
+        """All stays of a range of subjects."""
+        read = self._read(f"{IN_RANGE} AND {_COUNTED}", parameters)
+        stays = self._walked(read, upto, ())
+        return _rows(read, stays, *keys_of(stays, self._places.as_of(upto)), upto)
+
+    def _laid(self, rows: "_Rows") -> Portion:
+        if rows.portion.rows:
+            self._store.insert_rowbinary(self._stays, rows.packed, token=secrets.token_hex(16))
         self._on_step("settled")
-        return Portion(len(read.scans.at), len(which))
+        return rows.portion
+
+
+class _Rows(NamedTuple):
+    """Rows ready to be written, and what they are for."""
+
+    packed: bytes
+    portion: Portion
+
+
+def _rows(read: SubjectScans, stays: Stays, keys: Keys, which: Ints, settled: int) -> _Rows:
+    rows = packed(keys, which, stays, read.scans, subjects=read.subjects, settled=settled) if len(which) else b""
+    return _Rows(rows, Portion(len(read.scans.at), len(which)))
 
 
 def _left(leftovers: Leftovers, subjects: Any) -> Keys:

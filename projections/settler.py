@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import msgspec
@@ -96,6 +97,7 @@ class Settler:
         self._standing: _Standing | None = None
         """Read from the store after a start or a fault."""
         self._work: Iterator[Portion] | None = None
+        self._ahead: Final = ThreadPoolExecutor(1, "settler-ahead")
         self._settlement: Final = self._settlement_of(SCANS_BY_SUBJECT.table, STAYS_BY_PLACE_HOUR)
         self._order: RebuildOrder | None = None
 
@@ -115,6 +117,7 @@ class Settler:
                 patience.over()
             except (StoreDown, StreamDown) as error:
                 patience.wait(stop, error)
+        self._ahead.shutdown()
 
     def step(self) -> bool:
         """Do the next portion. False where nothing is left to do for now. Raises `StoreDown` and `StreamDown`.
@@ -216,7 +219,9 @@ class Settler:
 
     def _settlement_of(self, scans: str, stays: str) -> Settlement:
         limits, on_step = self._limits.settlement, self._on_step
-        return Settlement(self._store, self._rules, limits, scans=scans, stays=stays, on_step=on_step)
+        return Settlement(
+            self._store, self._rules, limits, scans=scans, stays=stays, ahead=self._ahead, on_step=on_step
+        )
 
     def _follow_control(self) -> None:
         """Take in what the control stream has more: all that was recorded before this call."""

@@ -32,10 +32,11 @@ __all__ = ["HOUR_MS", "PLACE_SHIFT", "STAYS_BY_PLACE_HOUR", "digest"]
 STAYS_BY_PLACE_HOUR: Final = "stays_by_place_hour"
 
 
-def digest(store: Store, table: str, *, upto: int) -> Digest:
+def digest(store: Store, table: str, *, upto: int, final: bool = True) -> Digest:
     """The digest of all stays in a table of them as of a mark (ms), whenever each was settled.
 
-    Where a limit has passed by then, it makes no difference whether a scan came later.
+    Where a limit has passed by then, it makes no difference whether a scan came later. Not `final`: of the rows as they
+    lie, those that later ones replace too, which is found several times as fast.
     """
     columns = (
         "place_hour, subject, start, end, entry, if(exit = 'unended' AND end <= mark, 'dwell', exit::String), scans"
@@ -43,7 +44,7 @@ def digest(store: Store, table: str, *, upto: int) -> Digest:
     rows = store.rows(
         "WITH fromUnixTimestamp64Milli({upto:Int64}, 'UTC') AS mark"
         f" SELECT count(), hex(groupBitXor(cityHash64({columns}))), hex(sum(cityHash64({columns})))"
-        f" FROM {table} FINAL WHERE exit != 'gone'",
+        f" FROM {table} {'FINAL ' if final else ''}WHERE exit != 'gone'",
         {"upto": upto},
     )
     count, xor, total = rows[0]

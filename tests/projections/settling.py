@@ -6,6 +6,7 @@ One is the table of settled stays as a reader resolves it, the other the plain w
 import itertools
 import struct
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from events.control import ControlEvent, DeviceEnrolled, DeviceKeyAdded, PlaceRegistered, Recorded
@@ -29,6 +30,8 @@ SUBJECT_ROW: Final = struct.Struct("<16sqIQHIbq")
 HOUR_MS: Final = 3_600_000
 FOREVER: Final = 2**45
 KEY: Final = 1
+AHEAD: Final = ThreadPoolExecutor(1, "settling-ahead")
+"""Prepares portions for every settlement of a test run."""
 DEVICES: Final = {1_000: "d-9", 999: "d-10", 998: "d-a"}
 """Ids by number: their orders differ."""
 
@@ -177,7 +180,12 @@ class SettlingWorld:
         mark, table = self._mark(), f"{STAYS_BY_PLACE_HOUR}_anew"
         self.store.define(f"CREATE TABLE {table} AS {STAYS_BY_PLACE_HOUR}")
         anew = Settlement(
-            self.store, self.rules(), SettlementLimits(portion_scans=30), scans=SCANS_BY_SUBJECT.table, stays=table
+            self.store,
+            self.rules(),
+            SettlementLimits(portion_scans=30),
+            scans=SCANS_BY_SUBJECT.table,
+            stays=table,
+            ahead=AHEAD,
         )
         for _ in anew.fill(mark.received, mark.kept_from):
             pass

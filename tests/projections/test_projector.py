@@ -170,6 +170,35 @@ def test_a_projection_done_twice_changes_nothing(valkey: "redis.Redis", store: S
         pass
     for model in READ_MODELS:
         assert projected(store, model.table) == first_deliveries(store)
+    ((twice,),) = store.rows("SELECT count() FROM scans_by_subject")
+    compared = rebuild(again, valkey).models
+    assert [(one.equal, one.rows_live) for one in compared] == [(True, 49), (True, 49)]
+    assert twice == 98, "or nothing was there twice"
+
+
+def test_whoever_waits_ends_the_pauses_of_sink_and_projector(valkey: "redis.Redis", store: Store) -> None:
+    hour = 3_600
+    sink = Sink(
+        stream=ScanStream(valkey, owner="sink"),
+        store=store,
+        watermarks=Watermarks(valkey),
+        limits=SinkLimits(pace_ms=hour * 1_000),
+    )
+    projector = Projector(store, Watermarks(valkey), Rebuilds(valkey), ProjectorLimits(pace_seconds=hour))
+    stop, asker = threading.Event(), Watermarks(valkey)
+    threads = [threading.Thread(target=each.run, args=[stop]) for each in (sink, projector)]
+    for thread in threads:
+        thread.start()
+    for device in (1, 2, 3):
+        post(valkey, device, [1, 2, 3])
+        seconds, microseconds = valkey.time()
+        mark = asker.wait("read-models", seconds * 1_000 + microseconds // 1_000, 60)
+        assert mark is not None
+        assert mark.rows == 3 * device
+    stop.set()
+    while any(thread.is_alive() for thread in threads):
+        asker.nudge()
+        threads[0].join(0.1)
 
 
 def test_small_spans_end_in_the_same_rows_and_a_rebuild_agrees(valkey: "redis.Redis", store: Store) -> None:

@@ -16,6 +16,7 @@ from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from storage.clickhouse import Store
 from storage.settled import SettledMark
 from storage.watermarks import Name, Watermark
+from tests.projections.settling import AHEAD
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
 from tracing.answer import Answer, Tracer
 from tracing.moment import ReadModels
@@ -101,6 +102,7 @@ class World:
             SettlementLimits(),
             scans="scans_by_subject",
             stays=STAYS_BY_PLACE_HOUR,
+            ahead=AHEAD,
         )
         ((rows,),) = self.store.rows(
             "SELECT count() FROM log WHERE received <= fromUnixTimestamp64Milli({upto:Int64})", {"upto": upto}
