@@ -101,9 +101,9 @@ class Watermarks:
         positions = dict.fromkeys(self._keys(name), "0-0")
         marks: dict[str, tuple[str, Watermark]] = {}
         nudge_at, pause = 0.0, NUDGE_SECONDS_FIRST
+        block_ms: int | None = None if nudging else WAIT_BLOCK_MS_MAX  # what has passed already is not asked for
         while (remaining_ms := int((deadline - time.monotonic()) * 1000)) > 0:
-            due_ms = int(max(0.0, nudge_at - time.monotonic()) * 1000) + 1 if nudging else WAIT_BLOCK_MS_MAX
-            marks |= self._entries(positions, block_ms=min(remaining_ms, due_ms, WAIT_BLOCK_MS_MAX))
+            marks |= self._entries(positions, block_ms=min(remaining_ms, block_ms) if block_ms else None)
             watermark = self._least(name, marks)
             if watermark is not None and watermark.received >= received:
                 return watermark
@@ -112,6 +112,8 @@ class Watermarks:
                 # Each makes every sink speak, and every word wakes whoever waits: so ever more seldom.
                 self.nudge()
                 nudge_at, pause = time.monotonic() + pause, min(2 * pause, WAIT_BLOCK_MS_MAX / 1000)
+            if nudging:
+                block_ms = min(int(max(0.0, nudge_at - time.monotonic()) * 1000) + 1, WAIT_BLOCK_MS_MAX)
         return None
 
     def _least(self, name: Name, marks: "dict[str, tuple[str, Watermark]]") -> Watermark | None:
