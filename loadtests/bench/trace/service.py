@@ -44,6 +44,7 @@ class Service:
         provinces: int,
         others: Callable[[], list[ControlEvent]],
         quiet_seconds_max: float,
+        rest_seconds: float,
         say: Say,
     ) -> None:
         """`others`: what the registries hold before the country's places and devices."""
@@ -59,6 +60,7 @@ class Service:
         self._provinces: Final = provinces
         self._others: Final = others
         self._quiet_seconds_max: Final = quiet_seconds_max
+        self._rest_seconds: Final = rest_seconds
         self._say: Final = say
 
     @property
@@ -140,4 +142,5 @@ class Service:
                 f"{done.scans / done.seconds:,.0f} scans/s until traces see them,"
                 f" {done.scans / done.settled_seconds:,.0f} until stays are settled, with the service's start"
             )
+            time.sleep(self._rest_seconds)
         self.await_quiet()

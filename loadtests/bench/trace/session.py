@@ -25,6 +25,8 @@ from loadtests.bench.world import World, new_world
 
 STAYS_OF_AN_INDEX: Final = (30, 60)
 """Index subjects have so many stays in all days, both ends included."""
+REST_SECONDS: Final = 330.0
+"""Past `min_age_to_force_merge_seconds` of the read models."""
 MINUTE_MS: Final = 60_000
 ASKED_MIN: Final = 10
 """So many answers have a median, however long they take."""
@@ -32,7 +34,8 @@ ASKED_MIN: Final = 10
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured: `rows` are stays. Each of `index` people is asked about `rounds` times, warm, or until
-    `ask_seconds` are over.
+    `ask_seconds` are over. Once filled, a service rests for `rest_seconds`, as it does every night: then weeks that
+    rested are merged.
     """
 
     rows: int
@@ -47,6 +50,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     load_people: int = 20_000
     load_batch_scans: int = 1_000
     quiet_seconds_max: float = 240.0
+    rest_seconds: float = 0.0
     read_index: int = 20
     compared_rounds: int = 4
 
@@ -54,14 +58,14 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 def sizes_of(rows: int) -> Sizes:
     """What fits so many stays: where a million takes two minutes in all, parts are shorter."""
     if rows >= 10_000_000:
-        return Sizes(rows=rows)
+        return Sizes(rows=rows, rest_seconds=REST_SECONDS)
     return Sizes(
         rows=rows,
         index=20,
-        ask_seconds=5.0,
+        ask_seconds=4.0,
         many=max(rows // 1_000, 20),
         load_seconds=8.0,
-        quiet_seconds_max=8.0,
+        quiet_seconds_max=3.0,
         read_index=10,
     )
 
@@ -189,6 +193,7 @@ class Session:
             provinces=provinces,
             others=lambda: registrations(self.world),
             quiet_seconds_max=self.sizes.quiet_seconds_max,
+            rest_seconds=self.sizes.rest_seconds,
             say=self.say,
         )
         self._exits.callback(service.down)
