@@ -62,9 +62,9 @@ def sizes_of(rows: int) -> Sizes:
     return Sizes(
         rows=rows,
         index=20,
-        ask_seconds=4.0,
-        many=max(rows // 1_000, 20),
-        load_seconds=8.0,
+        ask_seconds=3.0,
+        many=max(rows // 2_000, 20),
+        load_seconds=6.0,
         quiet_seconds_max=3.0,
         read_index=10,
     )
