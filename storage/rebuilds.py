@@ -1,16 +1,11 @@
-"""Where a rebuild of the read models is asked for, and how it is told of: two keys in Redis."""
+"""Where a rebuild of the read models is asked for, and how it is told of."""
 
-from typing import Final, Literal, cast
+from typing import Literal
 
 import msgspec
 import redis
 
-from events import codec
-from storage.errors import StreamDown
-from storage.partitions import shared_key
-
-REQUEST: Final = shared_key("rebuild:request")
-STATUS: Final = shared_key("rebuild:status")
+from storage.errands import Errands
 
 
 class ModelDigests(msgspec.Struct, frozen=True):
@@ -39,42 +34,8 @@ class RebuildStatus(msgspec.Struct, frozen=True):
     models: list[ModelDigests] = []
 
 
-class Rebuilds:
-    """Asks for a rebuild and reads of it; synchronous. Raises `StreamDown`."""
+class Rebuilds(Errands[RebuildStatus]):
+    """Rebuilds of the read models, asked of the projecting process."""
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._redis: Final = client
-
-    def request(self, id: str) -> None:
-        """Ask the projecting process for a rebuild, named by the caller."""
-        try:
-            self._redis.set(REQUEST, id)
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-
-    def requested(self) -> str | None:
-        """The rebuild that is asked for and not done yet."""
-        try:
-            request = cast(bytes | None, self._redis.get(REQUEST))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return request.decode() if request else None
-
-    def tell(self, status: RebuildStatus) -> None:
-        """Say how far it is; the request ends with a status of `done`."""
-        try:
-            pipeline = self._redis.pipeline()
-            pipeline.set(STATUS, codec.to_json(status))
-            if status.state == "done":
-                pipeline.delete(REQUEST)
-            pipeline.execute()
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-
-    def status(self) -> RebuildStatus | None:
-        """The latest rebuild's state; None where there never was one."""
-        try:
-            status = cast(bytes | None, self._redis.get(STATUS))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return codec.from_json(status, RebuildStatus) if status else None
+        super().__init__(client, "rebuild", RebuildStatus)

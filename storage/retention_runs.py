@@ -1,16 +1,11 @@
-"""Where a run of retention is asked for, and how it is told of: two keys in Redis."""
+"""Where a run of retention is asked for, and how it is told of."""
 
-from typing import Final, Literal, cast
+from typing import Literal
 
 import msgspec
 import redis
 
-from events import codec
-from storage.errors import StreamDown
-from storage.partitions import shared_key
-
-REQUEST: Final = shared_key("retention:request")
-STATUS: Final = shared_key("retention:status")
+from storage.errands import Errands
 
 
 class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,42 +29,8 @@ class RetentionStatus(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class RetentionRuns:
-    """Asks for a run and reads of it; synchronous. Every method raises `StreamDown`."""
+class RetentionRuns(Errands[RetentionStatus]):
+    """Runs of retention, asked of the process that keeps the read models."""
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._redis: Final = client
-
-    def request(self, id: str) -> None:
-        """Ask the process that keeps the read models for a run, named by the caller."""
-        try:
-            self._redis.set(REQUEST, id)
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-
-    def requested(self) -> str | None:
-        """The run that is asked for and has not ended yet."""
-        try:
-            request = cast(bytes | None, self._redis.get(REQUEST))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return request.decode() if request else None
-
-    def tell(self, status: RetentionStatus) -> None:
-        """Say how far it is; a request ends with its run."""
-        try:
-            pipeline = self._redis.pipeline()
-            pipeline.set(STATUS, codec.to_json(status))
-            if status.state != "running" and status.id:
-                pipeline.delete(REQUEST)
-            pipeline.execute()
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-
-    def status(self) -> RetentionStatus | None:
-        """The latest run's state; None where there never was one."""
-        try:
-            status = cast(bytes | None, self._redis.get(STATUS))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        return codec.from_json(status, RetentionStatus) if status else None
+        super().__init__(client, "retention", RetentionStatus)

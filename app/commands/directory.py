@@ -11,6 +11,7 @@ from app import identify
 from app.client import ApiClient, api_client
 from app.clock import shown
 from app.commands.health import pieces
+from app.commands.line_files import tell_columns, tell_wrong
 from app.commands.options import PURPOSE
 from app.key_file import load
 from app.settings import Settings
@@ -31,11 +32,7 @@ def columns() -> None:
     Example:
       truyvet people columns
     """
-    table = Table("column", "needed", "what stands in it", "for example")
-    for column in DICTIONARY:
-        add_row(table, column.name, "yes" if column.required else "", column.text, column.example)
-    show(table)
-    click.echo("The file is CSV in UTF-8, its first line names the columns in any order.")
+    tell_columns(DICTIONARY)
 
 
 @click.command("import")
@@ -54,9 +51,7 @@ def import_(settings: Settings, *, file: TextIO, dry_run: bool, purpose: str) ->
       truyvet people import contacts.csv --dry-run --purpose "line list of the quarantine area"
     """
     total = _sent(api_client(settings), file, dry_run=dry_run, purpose=purpose)
-    for error in total.errors:
-        where = f"line {error.line}" + (f", column {error.column}" if error.column else "")
-        click.echo(f"{where}: {error.reason}", err=True)
+    tell_wrong(total.errors)
     if total.wrong > len(total.errors):
         click.echo(f"… and {total.wrong - len(total.errors):,} more.", err=True)
     would = "would be " if dry_run else ""

@@ -6,12 +6,12 @@ from typing import Final, TextIO
 
 import click
 import msgspec
-from rich.table import Table
 
 from app.client import ApiClient, api_client
+from app.commands.line_files import tell_columns, tell_wrong
 from app.commands.options import PURPOSE
 from app.settings import Settings
-from app.terminal import add_row, counted, show
+from app.terminal import counted
 from tracing.line_files import RowError
 from tracing.people.health import DICTIONARY
 from tracing.routes.people import HealthImport, HealthImported
@@ -35,11 +35,7 @@ def health() -> None:
 @health.command()
 def columns() -> None:
     """Print the data dictionary of the file: its columns and what stands in them."""
-    table = Table("column", "needed", "what stands in it", "for example")
-    for column in DICTIONARY:
-        add_row(table, column.name, "yes" if column.required else "", column.text, column.example)
-    show(table)
-    click.echo("The file is CSV in UTF-8, its first line names the columns in any order.")
+    tell_columns(DICTIONARY)
 
 
 @health.command("import")
@@ -57,9 +53,7 @@ def import_(settings: Settings, *, file: TextIO, dry_run: bool, purpose: str) ->
       truyvet health import tests.csv --purpose "tests of the provincial laboratory"
     """
     total = _sent(api_client(settings), file, dry_run=dry_run, purpose=purpose)
-    for error in total.errors:
-        where = f"line {error.line}" + (f", column {error.column}" if error.column else "")
-        click.echo(f"{where}: {error.reason}", err=True)
+    tell_wrong(total.errors)
     more = total.wrong - len(total.errors)
     if more:
         click.echo(f"… and {counted(more, 'more wrong line', 'more wrong lines')}.", err=True)
