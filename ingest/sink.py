@@ -36,7 +36,7 @@ from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
 from storage.partitions import FIRST_NUDGE
 from storage.patience import Patience
-from storage.stream import FrozenRange, NotTheOwner, ScanStream
+from storage.stream import FrozenRange, NotTheOwner, Promised, ScanStream
 from storage.watermarks import Watermark, Watermarks
 
 log: Final = logging.getLogger("truyvet.sink")
@@ -208,7 +208,10 @@ class Sink:
             max(load.received, default=received_after + 1),
             self._partition.number,
         )
-        self._stream.freeze(frozen)
+        try:
+            self._stream.freeze(frozen)
+        except Promised:
+            return 0  # a reader was told meanwhile that what comes is received later: the next round knows
         self._on_step("frozen")
         if len(chosen) >= self._limits.entries_max or load.size >= self._limits.bytes_max:
             self._ahead = (frozen.last, self._reader.submit(self._read, frozen.last))

@@ -1,8 +1,8 @@
 """Follows the log's watermark and folds what is new into every read model; one process at a time does this.
 
-A step projects a span of `received` into each model and then writes the progress down. A death in between is
-harmless: the span is projected again, and equal rows collapse. Readers ask only up to the watermark, which is
-published last, so they never see half a span.
+A step projects a span of `received` into each model, tells readers of it and then writes the progress down. A death
+in between is harmless: the span is projected again, and equal rows collapse. Readers ask only up to the watermark,
+which is published once the span is in every model, so they never see half of one.
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ from projections.rebuild import Rebuild
 from projections.scans_by_place_hour import SCANS_BY_PLACE_HOUR
 from projections.scans_by_subject import SCANS_BY_SUBJECT
 from projections.settler import Settler
-from projections.spans import span_end
+from projections.spans import FIRST_MS, span_end
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
 from storage.partitions import FIRST_NUDGE
@@ -73,7 +73,7 @@ class Projector:
     ) -> None:
         """`kept_from` asks since when (ms) scans are kept, and `settler` derives stays, for a rebuild.
 
-        `on_step` is called with a step's name right after it: projected (each model), recorded, announced.
+        `on_step` is called with a step's name right after it: projected (each model), announced, recorded.
 
         `on_span` is called for each span that held scans, once readers were told of it.
         """
@@ -129,7 +129,7 @@ class Projector:
         if self._deliveries is None:
             self._deliveries = Deliveries(self._store)
         self._log_rows = None
-        upto = span_end(self._store, done.received, log_mark.received, self._limits.rows_max)
+        upto = self._span_end(done, log_mark)
         self._caught_up = upto == log_mark.received
         span = self._deliveries.span(done.received, upto)
         self._folded = bool(span.rows)
@@ -146,6 +146,13 @@ class Projector:
         self._log_rows = caught_up_at
         self._on_span(Projected(after=done.received, upto=upto, rows=span.rows, seconds=seconds))
         return True
+
+    def _span_end(self, done: Watermark, log_mark: Watermark) -> int:
+        """The `received` (ms) at which the next span ends. Of what the sinks just said the log need not be asked."""
+        fresh = log_mark.rows - done.rows
+        if 0 < fresh <= self._limits.rows_max and log_mark.received - done.received <= FIRST_MS:
+            return log_mark.received
+        return span_end(self._store, done.received, log_mark.received, self._limits.rows_max)
 
     def rebuild_step(self) -> bool:
         """Go on with a rebuild that was asked for. False where there is none, or it is done.
@@ -184,14 +191,15 @@ class Projector:
                 {"name": PROGRESS_NAME},
             )
             self._done = Watermark(int(rows[0][0]), int(rows[0][1]))
-            # Whoever wrote this down may have died before it told the readers.
+            # Whoever worked on it before may have told readers of more: that holds, and is told again.
             self._watermarks.publish(PROGRESS_NAME, self._done)
         return self._done
 
     def _advance(self, done: Watermark, *, durable: bool) -> None:
+        """Tell readers, who may wait for it; what the models hold they hold, whether it is written down or not."""
+        self._watermarks.publish(PROGRESS_NAME, done)
+        self._on_step("announced")
         if durable:
             self._store.insert("progress", ["name", "received", "rows"], [[PROGRESS_NAME, done.received, done.rows]])
             self._on_step("recorded")
         self._done = done
-        self._watermarks.publish(PROGRESS_NAME, done)
-        self._on_step("announced")

@@ -51,6 +51,10 @@ class NotTheOwner(Exception):
     """Another sink has taken the partition over; this one must stop touching it."""
 
 
+class Promised(Exception):
+    """What is to be frozen would be received at a time that readers were told of since: reckon its times anew."""
+
+
 # Where the server is out of memory the sink must go on all the same: it is the one that frees some.
 _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
 _OWNED: Final = _ALLOW_OOM + "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
@@ -59,7 +63,7 @@ _OWNED: Final = _ALLOW_OOM + "if redis.call('GET', KEYS[2]) ~= ARGV[1] then retu
 _FREEZE: Final = (
     _OWNED
     + "if tonumber(redis.call('HGET', KEYS[1], 'received') or 0) > tonumber(ARGV[4]) "
-    + "then return redis.error_reply('NOTOWNER') end "
+    + "then return redis.error_reply('PROMISED') end "
     + "for i = 5, 6 do if #redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i]) == 0 "
     + "then return redis.error_reply('GONE') end end "
     + "return redis.call('HSET', KEYS[1], 'range', ARGV[2], 'received', ARGV[3])"
@@ -84,7 +88,7 @@ _COMMIT: Final = (
     + "local range = redis.call('HGET', KEYS[1], 'range') "
     + "if not range and redis.call('HGET', KEYS[1], 'cursor') == ARGV[2] then return 0 end "
     + "if range ~= ARGV[5] then return redis.error_reply('NOTOWNER') end "
-    + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2]) "
+    + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2], 'laid', ARGV[6]) "
     + "redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3]) "
     + "redis.call('HINCRBY', KEYS[1], 'bytes_out', ARGV[4]) "
     + "return redis.call('HDEL', KEYS[1], 'range')"
@@ -153,7 +157,7 @@ class ScanStream:
         return self._entries(lambda: self._redis.xrange(self.partition.scans, min=first, max=last))
 
     def freeze(self, frozen: FrozenRange) -> None:
-        """Write down what is about to be inserted. Raises `NotTheOwner` too where the sink has moved on since."""
+        """Write down what is about to be inserted. Raises `Promised` too where that was done before."""
         arguments = [codec.to_json(frozen), frozen.received, frozen.received_after, frozen.first, frozen.last]
         self._confirmed(_FREEZE, arguments)
 
@@ -170,7 +174,7 @@ class ScanStream:
 
     def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
         """The range is in the log: move the cursor past it. Once: a second time changes nothing."""
-        arguments = [self._owner, frozen.last, rows, size, codec.to_json(frozen)]
+        arguments = [self._owner, frozen.last, rows, size, codec.to_json(frozen), frozen.received]
         self._eval(_COMMIT, [self.partition.sink, self.partition.sink_owner], arguments)
 
     def trim(self, cursor: str) -> None:
@@ -226,6 +230,8 @@ class ScanStream:
         except redis.ResponseError as error:
             if "NOTOWNER" in str(error):
                 raise NotTheOwner("another sink has taken the partition over") from error
+            if "PROMISED" in str(error):
+                raise Promised("what comes was promised to be received later") from error
             raise StreamDown(type(error).__name__) from error
         except redis.RedisError as error:
             with contextlib.suppress(redis.RedisError):

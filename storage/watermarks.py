@@ -4,22 +4,27 @@ Each partition's sink says it of its own part of the log; the log as a whole is 
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 import redis
 
 from events import codec
 from storage.errors import StreamDown
-from storage.partitions import partitions_of, shared_key
+from storage.partitions import Partition, partitions_of, shared_key
+from storage.quiet import Quiet, quiet
+
+T = TypeVar("T")
 
 Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
 NUDGES_KEPT: Final = 1
 NUDGE_SECONDS_FIRST: Final = 0.01
 SILENT_SECONDS: Final = 5.0
-"""A server that did not take a nudge gets none for so long: whoever waits has better to do than to wait for it."""
+"""A server that did not answer is asked nothing for so long: whoever waits has better to do than to wait for it."""
+CLOCK_MS_MAX: Final = 5
+"""So far may a server's clock be behind the moment that is waited for, to wait for the clock alone."""
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -45,13 +50,17 @@ def lag(behind: Watermark, ahead: Watermark) -> Lag:
 class Watermarks:
     """Publishes and awaits watermarks; synchronous and thread-safe."""
 
-    def __init__(self, client: "redis.Redis", partitions: "Sequence[redis.Redis] | None" = None) -> None:
+    def __init__(
+        self, client: "redis.Redis", partitions: "Sequence[redis.Redis] | None" = None, *, replicas: int = 0
+    ) -> None:
         """`client` has what all share; `partitions` are clients of each partition's server, in order.
 
-        Whoever waits nudges through the latter, so they should not wait long themselves.
+        Whoever waits nudges through the latter, so they should not wait long themselves. `replicas`: how many must have
+        on disk what is promised to readers.
         """
         self._redis: Final = client
         self._partitions: Final = partitions or [client]
+        self._replicas: Final = replicas
         self._silent_until: Final = [0.0] * len(self._partitions)
 
     def publish(self, name: Name, watermark: Watermark, partition: int = 0) -> None:
@@ -71,13 +80,11 @@ class Watermarks:
 
     def nudge(self) -> None:
         """Ask the sinks to say at once up to when the log is complete. A server that was silent is left in peace."""
-        for partition, client in zip(partitions_of(len(self._partitions)), self._partitions, strict=True):
-            if time.monotonic() < self._silent_until[partition.number]:
-                continue
-            try:
-                client.xadd(partition.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False)
-            except redis.RedisError:
-                self._silent_until[partition.number] = time.monotonic() + SILENT_SECONDS
+        for partition in partitions_of(len(self._partitions)):
+            self._asked(
+                partition,
+                lambda client, of: client.xadd(of.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False),
+            )
 
     def await_nudge(self, nudged: str, timeout_seconds: float) -> str:
         """Return when somebody has asked after `nudged`, or the time is over; the id of the latest question seen."""
@@ -93,8 +100,43 @@ class Watermarks:
         return cast(bytes, found[0][0][-1][0]).decode() if found else nudged
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
-        """The first watermark at or past `received`, asked for at once; None when the time is over."""
-        return self._await(name, received, timeout_seconds, nudging=True)
+        """The first watermark at or past `received`, asked for at once; None when the time is over.
+
+        Where nothing is on its way to the read models, nobody is asked.
+        """
+        found = self._without_waiting(received) if name == "read-models" else None
+        return found or self._await(name, received, timeout_seconds, nudging=True)
+
+    def _without_waiting(self, received: int) -> Watermark | None:
+        """What the read models have, at or past `received`, if there is nothing that they lack; else None."""
+        mark = self.read("read-models")
+        if mark is None or mark.received >= received:
+            return mark
+        while (upto := self._complete_upto(mark)) is not None and upto < received:
+            if received - upto > CLOCK_MS_MAX:
+                return None
+            time.sleep((received - upto) / 1000)
+        return None if upto is None else Watermark(upto, mark.rows)
+
+    def _complete_upto(self, mark: Watermark) -> int | None:
+        """Up to when (ms) what these read models have is all that was received; None where something may lack."""
+        least = None
+        for partition in partitions_of(len(self._partitions)):
+            found: Quiet | None = self._asked(partition, lambda client, of: quiet(client, of, self._replicas))
+            if found is None or found.laid > mark.received:
+                return None
+            least = found.upto if least is None else min(least, found.upto)
+        return None if least is None else self._by_the_registries(least)
+
+    def _asked(self, partition: Partition, ask: "Callable[[redis.Redis, Partition], T]") -> T | None:
+        """What a partition's server answers; None where it is silent, or was a moment ago."""
+        if time.monotonic() < self._silent_until[partition.number]:
+            return None
+        try:
+            return ask(self._partitions[partition.number], partition)
+        except redis.RedisError:
+            self._silent_until[partition.number] = time.monotonic() + SILENT_SECONDS
+            return None
 
     def _await(self, name: Name, received: int, timeout_seconds: float, *, nudging: bool) -> Watermark | None:
         deadline = time.monotonic() + timeout_seconds
@@ -117,22 +159,26 @@ class Watermarks:
         return None
 
     def _least(self, name: Name, marks: "dict[str, tuple[str, Watermark]]") -> Watermark | None:
-        """What holds of all partitions; None while one of them has never said anything.
-
-        Where the registries lie on another server than scans do, that one's clock must have passed it, too: then
-        nothing more can be recorded by then.
-        """
+        """What holds of all partitions; None while one of them has never said anything."""
         if len(marks) < len(self._keys(name)):
             return None
         found = [mark for _, mark in marks.values()]
         least = Watermark(min(mark.received for mark in found), sum(mark.rows for mark in found))
-        if name != "log" or len(self._partitions) == 1:
-            return least
+        return Watermark(self._by_the_registries(least.received), least.rows) if name == "log" else least
+
+    def _by_the_registries(self, received: int) -> int:
+        """The same or earlier (ms).
+
+        Where the registries lie on another server than scans do, that one's clock must have passed it, too: then
+        nothing more can be recorded by then.
+        """
+        if len(self._partitions) == 1:
+            return received
         try:
             seconds, microseconds = self._redis.time()
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
-        return Watermark(min(least.received, seconds * 1000 + microseconds // 1000 - 1), least.rows)
+        return min(received, seconds * 1000 + microseconds // 1000 - 1)
 
     def _keys(self, name: Name) -> list[str]:
         return [_key(name, number) for number in range(len(self._partitions) if name == "log" else 1)]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from events import codec
 from events.problems import TRACE_TOO_LARGE, ProblemError
@@ -326,7 +325,7 @@ def _answered(level: Level, reading: Reading, *, evidence: bool) -> Iterator[Ans
     proof = Evidence(level, reading) if evidence else None
     for subject, ms, first, last, times_met, via, intervals, encounters in zip(
         pseudonyms_of(met.subject),
-        *(column.tolist() for column in (met.ms, met.start, met.end, np.diff(met.first))),
+        *(column.tolist() for column in (met.ms, met.start, met.end, met.times)),
         proof.edges() if proof is not None else nothing,
         proof.intervals() if proof is not None else nothing,
         proof.encounters() if proof is not None else nothing,

@@ -10,17 +10,19 @@ from projections.places_together import Ints
 from projections.stays import Stay
 from projections.walk_together import offsets
 from tracing.chain import Edge
-from tracing.meetings import Met, Present, Sources, contacts, in_order, intervals, pairs, present
+from tracing.meetings import Met, Present, Sources, contacts, contacts_of_all, in_order, intervals, pairs, present
 from tracing.overlap import Encounter
 from tracing.question import IndexSubject, ResolvedQuestion
 from tracing.reading import Reading
+from tracing.rule import Rule
 from tracing.visits import Visits, numbered, pseudonyms_of, stays_of, subjects_of
 
 
 class Level(NamedTuple):
     """The contacts at one depth.
 
-    `there` is where those who lead to them were, in stays of `own`; the exposures in `met` are of stays of `others`.
+    `there` is where those who lead to them were, in stays of `own`; the exposures in `met`, which a question for
+    evidence alone has for sure, are of stays of `others`.
     """
 
     depth: int
@@ -43,8 +45,11 @@ def levels(question: ResolvedQuestion, reading: Reading) -> Iterator[Level]:
         own = reading.visits(people)
         there = present(sources, own)
         others = reading.around(there, question.lag_ms, proof=question.evidence)
-        exposures = pairs(there, others, question.lag_ms)
-        met = contacts(exposures, there, others, known, min_ms=question.min_ms, rule=question.rule)
+        if question.rule is Rule.TOTAL and not question.evidence and not sources.group.any():
+            met = contacts_of_all(there, others, question.lag_ms, known, min_ms=question.min_ms)
+        else:
+            exposures = pairs(there, others, question.lag_ms)
+            met = contacts(exposures, there, others, known, min_ms=question.min_ms, rule=question.rule)
         yield Level(depth, there, own, others, met)
         known = numbered(np.concatenate((known, met.subject)))[0]
         reached = np.arange(len(met.subject))

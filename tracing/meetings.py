@@ -8,7 +8,7 @@ import numpy as np
 from projections.places_together import Bools, Ints
 from projections.walk_together import offsets
 from tracing.rule import Rule
-from tracing.visits import Subjects, Visits, among, distinct, numbered
+from tracing.visits import NOBODY, Subjects, Visits, among, distinct, numbered
 
 START_BITS: Final = 42
 """Instants from the earliest one on, in ms, fit into so many bits: 139 years."""
@@ -58,15 +58,20 @@ class Pairs(NamedTuple):
         return Pairs(*(column[which] for column in self))
 
 
+NO_PAIRS: Final = Pairs(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+
+
 class Met(NamedTuple):
     """Contacts, longest first, then by subject. `ms` is the length of the union of their exposures, `start` and `end`
-    its ends (Unix ms). The exposures of contact `n` are `pairs` from `first[n]` to `first[n + 1]`.
+    its ends (Unix ms), `times` how many they are. The exposures of contact `n` are `pairs` from `first[n]` to
+    `first[n + 1]`, where they were asked for.
     """
 
     subject: Subjects
     ms: Ints
     start: Ints
     end: Ints
+    times: Ints
     first: Ints
     pairs: Pairs
 
@@ -89,11 +94,10 @@ def present(sources: Sources, visits: Visits) -> Present:
 def pairs(index: Present, visits: Visits, lag_ms: int) -> Pairs:
     """Every exposure of a stay to a source, those of the sources' own stays among them."""
     places = distinct(index.place)
-    at = np.minimum(np.searchsorted(places, visits.place), max(len(places) - 1, 0))
-    rows = np.flatnonzero(places[at] == visits.place) if len(places) else at[:0]
+    rows, place = _at(places, visits)
     if not len(rows):
-        return Pairs(*(np.empty(0, dtype=np.int64) for _ in range(4)))
-    place, start, end = at[rows], visits.start[rows], visits.end[rows]
+        return NO_PAIRS
+    start, end = visits.start[rows], visits.end[rows]
     longest = np.zeros(len(places), dtype=np.int64)
     np.maximum.at(longest, place, end - start)
     earliest, latest = int(start.min()), int(start.max())
@@ -138,15 +142,49 @@ def contacts(found: Pairs, index: Present, visits: Visits, leave_out: Subjects, 
         order = _by_start(who, found.start)
         found, who = found.take(order), who[order]
     begins = _begins(who)
-    ms, end = _united(found, who, begins)
+    ms, end = _united(found.start, found.end, who, begins)
     first = np.append(begins, len(who))
     ranked = np.lexsort((who[begins], -ms))
-    counts = np.diff(first)[ranked]
-    starts = offsets(counts)
-    rows = np.repeat(first[:-1][ranked] - starts[:-1], counts) + np.arange(starts[-1])
-    return Met(
-        people[who[begins[ranked]]], ms[ranked], found.start[begins[ranked]], end[ranked], starts, found.take(rows)
-    )
+    times = np.diff(first)[ranked]
+    starts = offsets(times)
+    rows = np.repeat(first[:-1][ranked] - starts[:-1], times) + np.arange(starts[-1])
+    subject, start = people[who[begins[ranked]]], found.start[begins[ranked]]
+    return Met(subject, ms[ranked], start, end[ranked], times, starts, found.take(rows))
+
+
+def contacts_of_all(index: Present, visits: Visits, lag_ms: int, leave_out: Subjects, *, min_ms: int) -> Met:
+    """Everybody whose exposures to the sources last `min_ms` altogether, as `contacts` of one group, without exposures.
+
+    To all sources together somebody is exposed while any of them is there. So where thousands were at the same places,
+    their times are united first, and few are left to compare with.
+    """
+    places = distinct(index.place)
+    rows, place = _at(places, visits)
+    if not len(rows):
+        return Met(NOBODY, *(NO_PAIRS.start,) * 4, np.zeros(1, dtype=np.int64), NO_PAIRS)
+    times = _Times(np.searchsorted(places, index.place), index.start, index.end + lag_ms)
+    low, high = times.united(place, visits.start[rows], visits.end[rows])
+    near = low < high
+    low, high, rows, place = low[near], high[near], rows[near], place[near]
+    people, who = numbered(visits.subject[rows])
+    sought = ~among(people, leave_out)[who]
+    low, high, rows, place, who = low[sought], high[sought], rows[sought], place[sought], who[sought]
+    visit, during = _expanded(low, high)
+    start = np.maximum(times.start[during], visits.start[rows[visit]])
+    end = np.minimum(times.end[during], visits.end[rows[visit]])
+    each = who[visit]
+    order = _by_start(each, start)
+    each, start, end = each[order], start[order], end[order]
+    begins = _begins(each)
+    ms, last = _united(start, end, each, begins)
+    passing = np.flatnonzero(ms >= min_ms)
+    ranked = passing[np.lexsort((each[begins[passing]], -ms[passing]))]
+    chosen = each[begins[ranked]]
+    counted = among(who, np.sort(chosen))
+    counts = times.counts(place[counted], visits.start[rows[counted]], visits.end[rows[counted]])
+    met = np.bincount(who[counted], weights=counts, minlength=len(people)).astype(np.int64)[chosen]
+    none = np.zeros(len(chosen) + 1, dtype=np.int64)
+    return Met(people[chosen], ms[ranked], start[begins[ranked]], last[ranked], met, none, NO_PAIRS)
 
 
 def intervals(met: Met) -> tuple[Ints, Ints, Ints]:
@@ -186,13 +224,57 @@ def in_order(met: Met, index: Present, index_visits: Visits, others: Visits, pla
     return met._replace(pairs=found.take(np.lexsort(keys)))
 
 
+class _Times:
+    """When any source was at a place, by the place's number in a list: disjoint times `[start, end)`, in order."""
+
+    def __init__(self, place: Ints, start: Ints, end: Ints) -> None:
+        """Where and when (Unix ms) the sources were, once at least."""
+        self._earliest: Final = int(start.min())
+        self._span: Final = int(end.max()) - self._earliest + 1
+        self._starts: Final = np.sort(self._key(place, start))
+        self._ends: Final = np.sort(self._key(place, end))
+        order = _by_start(place, start)
+        place, start, end = place[order], start[order], end[order]
+        reach = _reach(start, end, place)
+        apart = np.ones(len(place), dtype=np.bool_)
+        apart[1:] = (place[1:] != place[:-1]) | (start[1:] > reach[:-1])
+        begins = np.flatnonzero(apart)
+        self.start: Final = start[begins]
+        self.end: Final = reach[np.append(begins[1:], len(place)) - 1]
+        self._united_starts: Final = self._key(place[begins], self.start)
+        self._united_ends: Final = self._key(place[begins], self.end)
+
+    def united(self, place: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """Which of the times meet each `[start, end)` at the place: from the first up to the second number."""
+        low = np.searchsorted(self._united_ends, self._key(place, start), side="right")
+        return low, np.searchsorted(self._united_starts, self._key(place, end))
+
+    def counts(self, place: Ints, start: Ints, end: Ints) -> Ints:
+        """How many of the sources' stays meet each: those that began before its end, but for those that were over."""
+        begun = np.searchsorted(self._starts, self._key(place, end))
+        counts: Ints = begun - np.searchsorted(self._ends, self._key(place, start), side="right")
+        return counts
+
+    def _key(self, place: Ints, ms: Ints) -> Ints:
+        """Place and time in one number."""
+        return (place << START_BITS) + np.clip(ms - self._earliest, 0, self._span)
+
+
+def _at(places: Ints, visits: Visits) -> tuple[Ints, Ints]:
+    """Which stays are at these places, and for each the number of its place among them."""
+    at = np.minimum(np.searchsorted(places, visits.place), max(len(places) - 1, 0))
+    rows = np.flatnonzero(places[at] == visits.place) if len(places) else at[:0]
+    return rows, at[rows]
+
+
 def _passing(found: Pairs, each: Ints, min_ms: int, rule: Rule) -> Bools:
     """Which pairs belong to somebody who passes; pairs are sorted by whose they are, then by start."""
     if not len(each):
         return np.empty(0, dtype=np.bool_)
     begins = _begins(each)
     if rule is Rule.TOTAL:
-        ms, _ = _united(found, np.repeat(np.arange(len(begins)), np.diff(begins, append=len(each))), begins)
+        each = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(each)))
+        ms, _ = _united(found.start, found.end, each, begins)
     else:
         ms = np.maximum.reduceat(found.end - found.start, begins)
     passed: Bools = np.repeat(ms >= min_ms, np.diff(begins, append=len(each)))
@@ -210,17 +292,15 @@ def _by_start(each: Ints, start: Ints) -> Ints:
     return np.argsort((each << bits) + (start - earliest))
 
 
-def _united(found: Pairs, each: Ints, begins: Ints) -> tuple[Ints, Ints]:
-    """For each of those that the pairs belong to, by small numbers: the length of the union of their exposures, and its
-    end.
-    """
+def _united(start: Ints, end: Ints, each: Ints, begins: Ints) -> tuple[Ints, Ints]:
+    """For each of those that the exposures belong to, by small numbers: the length of their union, and its end."""
     if not len(begins):
         return begins, begins
-    reach = _reach(found.start, found.end, each)
+    reach = _reach(start, end, each)
     covered = np.full(len(each), np.iinfo(np.int64).min)
     covered[1:] = np.where(each[1:] == each[:-1], reach[:-1], covered[1:])
-    added = np.maximum(found.end - np.maximum(found.start, covered), 0)
-    return np.add.reduceat(added, begins), np.maximum.reduceat(found.end, begins)
+    added = np.maximum(end - np.maximum(start, covered), 0)
+    return np.add.reduceat(added, begins), np.maximum.reduceat(end, begins)
 
 
 def _reach(start: Ints, end: Ints, each: Ints) -> Ints:

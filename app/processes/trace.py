@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import secrets
+import sys
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -41,6 +42,9 @@ from tracing.service import trace_service
 
 PART: Final = "control stream"
 GC_ALLOCATIONS: Final = 100_000
+SWITCH_SECONDS: Final = 0.0005
+"""So long may one thread go on while others wait to; 5 ms by default, and a trace has to wait so some dozens of times
+where sink, projector and settler share its process."""
 
 
 def run(settings: Settings, life: Life) -> None:
@@ -59,6 +63,7 @@ def serve(
     """
     # A trace makes some hundred thousand small objects without cycles; the default pace of collection costs a third.
     gc.set_threshold(GC_ALLOCATIONS, *gc.get_threshold()[1:])
+    sys.setswitchinterval(SWITCH_SECONDS)
     watch = KeyWatch(settings.keys_path)
     keys = load(settings.keys_path)
     registry = Registry()
@@ -72,7 +77,7 @@ def serve(
 
     follower = ControlFollower(clients.shared, apply, lambda error: life.fail(PART, error))
     probes = probe_clients(settings)
-    watermarks = Watermarks(clients.shared, probes.partitions)
+    watermarks = Watermarks(clients.shared, probes.partitions, replicas=settings.stream_replicas)
     feed = ClusterFeed(clients.shared, replicas=settings.stream_replicas)
     watcher = clusters.watcher(
         settings,

@@ -18,7 +18,7 @@ STEPS: Final[dict[Role, tuple[str, ...]]] = {
         "trimmed",
         "announced",
     ),
-    "projector": ("projected", "recorded", "announced"),
+    "projector": ("projected", "announced", "recorded"),
 }
 """`ingest/receive.py`, `ingest/sink.py` and `projections/projector.py` say what a death right after each leaves behind.
 

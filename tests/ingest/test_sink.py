@@ -11,6 +11,7 @@ from ingest.sink import Sink, SinkLimits, gather, readable, received_times, row_
 from storage.clickhouse import Store
 from storage.errors import StoreDown, StreamDown
 from storage.partitions import ONLY, Partition, partitions_of
+from storage.quiet import quiet
 from storage.stream import READ_ENTRIES, NotTheOwner, ScanStream
 from storage.watermarks import Watermarks
 from tests.builders import entry, log_row
@@ -148,6 +149,26 @@ def test_a_second_sink_waits_until_the_first_gives_up(valkey: "redis.Redis", sto
     post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]))
     with pytest.raises(NotTheOwner):
         first.step()
+
+
+def test_a_promise_made_to_a_reader_while_a_range_is_chosen_is_kept(
+    valkey: "redis.Redis", store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, promised = sink_of(valkey, store), list[int]()
+    post(valkey, entry(1, [log_row(1, 1, AT, 5, WHO)]))
+    sink.step()
+    after = ScanStream.after
+
+    def after_a_promise(self: ScanStream, cursor: str, *, entries_max: int, bytes_max: int) -> list[tuple[str, bytes]]:
+        if found := quiet(valkey, ONLY):
+            promised.append(found.upto)
+            post(valkey, entry(1, [log_row(1, 2, AT, 5, WHO)]))
+        return after(self, cursor, entries_max=entries_max, bytes_max=bytes_max)
+
+    monkeypatch.setattr(ScanStream, "after", after_a_promise)
+    assert [sink.step(), sink.step()] == [0, 1]
+    received = store.rows("SELECT toUnixTimestamp64Milli(max(received)) FROM log")[0][0]
+    assert [received > moment for moment in promised] == [True]
 
 
 def test_an_idle_sink_promises_that_time_has_passed(valkey: "redis.Redis", store: Store) -> None:

@@ -14,7 +14,7 @@ from storage.errors import StreamDown, StreamFull
 from storage.partitions import ONLY
 from storage.publish import Published, Publisher
 from storage.runs import Run, parse_runs
-from storage.stream import FrozenRange, NotTheOwner, ScanStream
+from storage.stream import FrozenRange, NotTheOwner, Promised, ScanStream
 from storage.valkey import EmbeddedValkey
 
 T = TypeVar("T")
@@ -339,7 +339,7 @@ def test_a_freeze_that_arrives_late_changes_nothing(valkey: "redis.Redis") -> No
     late, laid = FrozenRange("1-0", "1-0", 0, 5), FrozenRange("1-0", "2-0", 0, 6)
     sink.freeze(laid)
     sink.commit(laid, rows=1, size=1)
-    with pytest.raises(NotTheOwner):
+    with pytest.raises(Promised):
         sink.freeze(late)
     assert sink.state().frozen is None
 

@@ -112,6 +112,10 @@ def in_columns(
     there = present(sources, visits)
     met = meetings.contacts(pairs(there, visits, lag), there, visits, index, min_ms=least, rule=rule)
     ranks = np.argsort(np.argsort(PLACES))
+    if rule is Rule.TOTAL and not alone:
+        together = meetings.contacts_of_all(there, visits, lag, index, min_ms=least)
+        for ours, theirs in zip(together[:5], met[:5], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     met = in_order(met, there, visits, visits, ranks[visits.place[met.pairs.visit]])
     starts, ends, first = intervals(met)
     every = [

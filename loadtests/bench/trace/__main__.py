@@ -43,10 +43,17 @@ ROWS_MAX: Final = 1_000_000_000
 @out_option
 @dir_option
 @quick_option
-def main(*, names: tuple[str, ...], rows: int, out: Path | None, parent: Path, is_quick: bool) -> None:
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the filled service in this directory, and use the one that an earlier run has kept there.",
+)
+def main(
+    *, names: tuple[str, ...], rows: int, out: Path | None, parent: Path, is_quick: bool, keep: Path | None
+) -> None:
     """Run the benches of these NAMES, or all. Exits with 1 where a check failed, whatever the figures."""
     sizes = quick() if is_quick else sizes_of(rows)
-    run_benches(BENCHES, names or BENCHES, lambda say: Session(sizes, parent, say), parent=parent, out=out)
+    run_benches(BENCHES, names or BENCHES, lambda say: Session(sizes, parent, say, keep), parent=parent, out=out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -32,8 +32,22 @@ class CaughtUp(msgspec.Struct, frozen=True):
     settled_seconds: float
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What must be known of a service's data to start it again in a later run."""
+
+    country: Country
+    provinces: int
+    filled: Filled
+    caught_up: CaughtUp
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """What an earlier run has written; None where there is none."""
+        return msgspec.json.decode(file.read_bytes(), type=cls) if file.exists() else None
+
+
 class Service:
-    """Starts and stops; its data stays. Filled when it is started first."""
+    """Starts and stops; its data stays. Filled when it is started first, unless an earlier run has."""
 
     def __init__(
         self,
@@ -46,11 +60,16 @@ class Service:
         quiet_seconds_max: float,
         rest_seconds: float,
         say: Say,
+        kept: Path | None = None,
     ) -> None:
-        """`others`: what the registries hold before the country's places and devices."""
+        """`others`: what the registries hold before the country's places and devices.
+
+        `kept`: the file that tells of data in `directory` that outlive the run, and is written where it is not there.
+        """
+        before = Kept.read(kept) if kept is not None else None
         self.country: Final = country
-        self.filled: Filled | None = None
-        self.caught_up: CaughtUp | None = None
+        self.filled: Filled | None = None if before is None else before.filled
+        self.caught_up: CaughtUp | None = None if before is None else before.caught_up
         self.scans_since = 0
         """How many came in through the edge beyond those that the log was filled with."""
         self.system: System | None = None
@@ -62,6 +81,8 @@ class Service:
         self._quiet_seconds_max: Final = quiet_seconds_max
         self._rest_seconds: Final = rest_seconds
         self._say: Final = say
+        self._kept: Final = kept
+        self._reopened = before is not None
 
     @property
     def scans(self) -> int:
@@ -79,8 +100,8 @@ class Service:
         """The running service, once its read models hold everything and it has nothing left to do."""
         if self.system is None:
             system = self._system()
+            self._settings = self._settings or system.settings
             if self.filled is None:
-                self._settings = system.settings
                 self._fill(system)
             self._start(system)
         assert self.system is not None
@@ -134,6 +155,9 @@ class Service:
         first = self.caught_up is None
         if first:
             self._say("waiting for the read models")
+        if self._reopened:
+            system.await_rows("log", self.scans)
+            self.scans_since, self._reopened = system.rows("log") - self.scans, False
         reached = system.await_rows("read-models", self.scans + self.scans_since)
         settled = system.await_settled(self.scans + self.scans_since)
         if first:
@@ -143,4 +167,11 @@ class Service:
                 f" {done.scans / done.settled_seconds:,.0f} until stays are settled, with the service's start"
             )
             time.sleep(self._rest_seconds)
+            self._keep(done)
         self.await_quiet()
+
+    def _keep(self, caught_up: CaughtUp) -> None:
+        """Write down what a later run must know, where the data are kept."""
+        if self._kept is not None and self.filled is not None:
+            kept = Kept(self.country, self._provinces, self.filled, caught_up)
+            self._kept.write_bytes(msgspec.json.encode(kept))

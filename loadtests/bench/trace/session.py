@@ -12,17 +12,19 @@ import msgspec
 import numpy as np
 
 from app.clock import now_ms
+from app.errors import Explained
 from keys.secrets import ServerSecrets
 from loadtests.bench.bodies import Generators
 from loadtests.bench.codes import person_codes
 from loadtests.bench.report import Say
 from loadtests.bench.system import Directories, key_file, registrations
-from loadtests.bench.trace.service import Service
+from loadtests.bench.trace.service import Kept, Service
 from loadtests.bench.trace.truth import Truth, Window
 from loadtests.bench.trace.walk import walked
 from loadtests.bench.trace.world import PROVINCES, Country, new_country
 from loadtests.bench.world import World, new_world
 
+KEPT_FILE: Final = "kept.json"
 STAYS_OF_AN_INDEX: Final = (30, 60)
 """Index subjects have so many stays in all days, both ends included."""
 REST_SECONDS: Final = 330.0
@@ -90,14 +92,24 @@ def quick() -> Sizes:
     )
 
 
+class KeptOther(Explained):
+    """The directory holds no service that this run could use."""
+
+
 class Session:
     """One run; a context manager."""
 
-    def __init__(self, sizes: Sizes, parent: Path, say: Say) -> None:
-        """`parent`: where the run's directories are made."""
+    def __init__(self, sizes: Sizes, parent: Path, say: Say, keep: Path | None = None) -> None:
+        """`parent`: where the run's directories are made. `keep`: the one of the service over everything, its data and
+        keys, which then outlive the run.
+
+        Raises `KeptOther`.
+        """
         self.sizes: Final = sizes
         self.say: Final = say
         self.parent: Final = parent
+        self._keep: Final = keep
+        self._kept: Final = _kept(keep, sizes.rows) if keep is not None else None
         self._exits: Final = contextlib.ExitStack()
         self._directories: Final = Directories(parent)
 
@@ -112,7 +124,9 @@ class Session:
 
     @functools.cached_property
     def country(self) -> Country:
-        """The country; its last day ends now."""
+        """The country; its last day ends now, or when it was kept."""
+        if self._kept is not None:
+            return self._kept.country
         end_ms = now_ms() // MINUTE_MS * MINUTE_MS
         return new_country(rows=self.sizes.rows, end_ms=end_ms, others=self.sizes.load_devices)
 
@@ -152,7 +166,7 @@ class Session:
     @functools.cached_property
     def keys(self) -> tuple[Path, ServerSecrets]:
         """The key file of every service, and its secrets."""
-        return key_file(self.directory("keys"))
+        return key_file(self._lasting("keys"))
 
     @functools.cached_property
     def world(self) -> World:
@@ -185,9 +199,18 @@ class Session:
         """A fresh directory, removed at the end of the run."""
         return self._directories.fresh(name)
 
+    def _lasting(self, name: str) -> Path:
+        """A directory that is kept, where any is."""
+        if self._keep is None:
+            return self.directory(name)
+        directory = self._keep / name
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
     def _service(self, name: str, provinces: int) -> Service:
+        whole = provinces == PROVINCES
         service = Service(
-            directory=self.directory(name),
+            directory=self._lasting(name) if whole else self.directory(name),
             key_file=self.keys[0],
             country=self.country,
             provinces=provinces,
@@ -195,6 +218,7 @@ class Session:
             quiet_seconds_max=self.sizes.quiet_seconds_max,
             rest_seconds=self.sizes.rest_seconds,
             say=self.say,
+            kept=self._keep / KEPT_FILE if self._keep is not None and whole else None,
         )
         self._exits.callback(service.down)
         return service
@@ -202,3 +226,15 @@ class Session:
     @staticmethod
     def _spread(people: list[int], count: int) -> list[int]:
         return people[:: max(len(people) // count, 1)][:count]
+
+
+def _kept(directory: Path, rows: int) -> Kept | None:
+    """What an earlier run of so many stays has kept; None where the directory is empty. Raises `KeptOther`."""
+    kept = Kept.read(directory / KEPT_FILE)
+    if kept is not None and kept.country == new_country(
+        rows=rows, end_ms=kept.country.end_ms, others=kept.country.others
+    ):
+        return kept
+    if directory.exists() and any(directory.iterdir()):
+        raise KeptOther(f"{directory} holds something else than {rows:,} stays: name another directory, or empty it.")
+    return None
