@@ -31,9 +31,9 @@ bench-ingest: $(VENV)/.installed ## Measure what this machine takes, beside its 
 	@$(BIN)/python -m loadtests.bench --seconds $(or $(SECONDS),60) --workers $(or $(WORKERS),1) \
 		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
 
-bench-trace: $(VENV)/.installed ## Measure traces over ROWS= stays, held against the truth and beside PostgreSQL: OUT= DIR=
+bench-trace: $(VENV)/.installed ## Measure traces over ROWS= stays, held against the truth and beside PostgreSQL: OUT= DIR= KEEP=
 	@$(BIN)/python -m loadtests.bench.trace --rows $(or $(ROWS),1000000) \
-		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)")
+		$(if $(OUT),--out "$(OUT)") $(if $(DIR),--dir "$(DIR)") $(if $(KEEP),--keep "$(KEEP)")
 
 faults: $(VENV)/.installed ## Kill and cut off every process under load, check after each round: SEED= ROUNDS= FROM= REPORT=
 	@$(BIN)/python -m loadtests.faults --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),25) --from $(or $(FROM),0) \

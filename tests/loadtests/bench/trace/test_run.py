@@ -23,13 +23,16 @@ COMPARED = [name for name in command.BENCHES if name.startswith("postgres.")]
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[bytes], Path]:
     """All benches, once, with their data in the directory."""
     directory = tmp_path_factory.mktemp("bench-trace")
-    run = subprocess.run(
-        [sys.executable, "-m", "loadtests.bench.trace", "--quick", "--dir", str(directory)],
+    return benched(directory, tmp_path_factory.mktemp("kept")), directory
+
+
+def benched(directory: Path, keep: Path, *names: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "loadtests.bench.trace", "--quick", "--dir", directory, "--keep", keep, *names],
         capture_output=True,
         timeout=RUN_SECONDS_MAX,
         check=False,
     )
-    return run, directory
 
 
 def test_every_bench_runs_and_its_checks_hold(done: tuple[subprocess.CompletedProcess[bytes], Path]) -> None:
@@ -57,6 +60,24 @@ def test_nothing_stays_behind(done: tuple[subprocess.CompletedProcess[bytes], Pa
     _, directory = done
     assert list(directory.iterdir()) == []
     assert running_on(directory) == []
+
+
+def test_a_kept_service_is_used_again(done: tuple[subprocess.CompletedProcess[bytes], Path]) -> None:
+    run, directory = done
+    again = benched(directory, Path(run.args[-1]), "trace.one")
+    assert again.returncode == 0, again.stderr.decode()
+    assert b"into the log" in run.stderr
+    assert b"into the log" not in again.stderr
+    assert decoded(again.stdout).failures == []
+
+
+def test_a_service_of_another_size_is_not_used(
+    done: tuple[subprocess.CompletedProcess[bytes], Path],
+) -> None:
+    run, directory = done
+    asked = CliRunner().invoke(command.main, ["--dir", str(directory), "--keep", run.args[-1], "trace.one"])
+    assert asked.exit_code == 1
+    assert "holds something else than 1,000,000 stays" in asked.output
 
 
 def test_where_postgresql_is_missing_it_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
