@@ -97,12 +97,10 @@ class Store:
         except (ClickHouseError, OSError, RuntimeError) as error:
             raise self._down(error) from error
 
-    def command(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
-    ) -> None:
-        """A statement whose answer is not wanted, such as DDL or INSERT … SELECT."""
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """A statement whose answer is not wanted, such as DDL or INSERT … SELECT; with settings of its own in it."""
         try:
-            self._client().command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            self._client().command(sql, parameters=dict(parameters or {}))
         except (ClickHouseError, OSError, RuntimeError) as error:
             raise self._down(error) from error
 

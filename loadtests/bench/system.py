@@ -27,7 +27,7 @@ from loadtests.bench.world import World
 from storage.control import ControlLog
 from storage.partitions import ONLY
 from storage.settled import SettledMarks
-from storage.stream import ScanStream
+from storage.stream import FIRST, ScanStream
 from storage.valkey import EmbeddedValkey
 from storage.watermarks import Name, Watermarks
 
@@ -142,7 +142,8 @@ def key_file(directory: Path) -> tuple[Path, ServerSecrets]:
 def register(settings: Settings, events: Iterable[ControlEvent], *, recorded_ms: int, scans: int = 0) -> None:
     """Write places and devices down before a fresh service starts: every worker has read them when it is ready.
 
-    `recorded_ms`: when the control stream shall have taken them in. `scans`: so many lie in the log already.
+    `recorded_ms`: when the control stream shall have taken them in. `scans`: so many lie in the log already, which were
+    received by now.
     """
     server = EmbeddedValkey(settings.valkey_dir, port=settings.valkey_port)
     server.start()
@@ -151,7 +152,8 @@ def register(settings: Settings, events: Iterable[ControlEvent], *, recorded_ms:
             ControlLog(client).restore(
                 [(f"{recorded_ms}-{number}", codec.to_json(event)) for number, event in enumerate(events, 1)]
             )
-            client.hset(ONLY.sink, "rows", str(scans))
+            if scans:
+                client.hset(ONLY.sink, mapping={"rows": scans, "cursor": FIRST, "laid": now_ms()})
     finally:
         server.stop()
 

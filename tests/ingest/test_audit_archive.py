@@ -145,7 +145,7 @@ def test_what_a_token_hid_is_laid_all_the_same(stream: AuditStream, store: Store
     for _ in range(3):
         with pytest.raises(Died):
             AuditArchive(stream, store, die).step()
-        store.command(f"ALTER TABLE audit_chain DELETE WHERE {lost}", settings={"mutations_sync": 2})
+        store.command(f"ALTER TABLE audit_chain DELETE WHERE {lost} SETTINGS mutations_sync = 2")
     AuditArchive(stream, store).step()
     assert numbers(store) == [1, 2, 3, 4, 5]
 

@@ -329,6 +329,7 @@ def test_writers_of_several_processes_keep_one_chain(redis_url: str, valkey: "re
 
 
 LAST: Final = 12
+AT_ONCE: Final = "SETTINGS mutations_sync = 2"
 SPOILT: Final[list[tuple[str, str, int, Damage]]] = [
     ("altered", "ALTER TABLE audit_chain UPDATE purpose = 'harmless' WHERE number = 5", 5, Damage.ALTERED),
     ("who", "ALTER TABLE audit_chain UPDATE actor = 'nobody', token = '' WHERE number = 5", 5, Damage.ALTERED),
@@ -356,7 +357,7 @@ class TestVerifying:
     ) -> None:
         book.fill(LAST, archived=LAST)
         assert book.verified().done
-        book.store.command(statement, settings={} if statement.startswith("INSERT") else {"mutations_sync": 2})
+        book.store.command(statement if statement.startswith("INSERT") else f"{statement} {AT_ONCE}")
         broken = book.verified().broken
         assert broken is not None
         assert (broken.number, broken.kind) == (number, kind)
@@ -388,7 +389,7 @@ class TestVerifying:
         kept = book.audit.head()
         assert (kept.number, kept.hash) == (LAST, book.items()[0].hash)
         assert book.audit.verify(START, kept, answers=False).done
-        book.store.command("ALTER TABLE audit_chain DELETE WHERE number > 7", settings={"mutations_sync": 2})
+        book.store.command(f"ALTER TABLE audit_chain DELETE WHERE number > 7 {AT_ONCE}")
         [(last,)] = book.store.rows("SELECT hash FROM audit_chain WHERE number = 7")
         book.redis.hset(AUDIT_HEAD, mapping={"number": 7, "hash": last})
         assert book.verified().done
@@ -532,10 +533,8 @@ class TestSaved:
             ask(book, answer_of(number, SUBJECT))
         book.archived()
         assert book.verified(answers=True).answers == 3
-        book.store.command(
-            "ALTER TABLE traces UPDATE answer = replace(answer, 'x', 'y') WHERE id = 'trace-1'",
-            settings={"mutations_sync": 2},
-        )
+        altered = "answer = replace(answer, 'x', 'y')"
+        book.store.command(f"ALTER TABLE traces UPDATE {altered} WHERE id = 'trace-1' {AT_ONCE}")
         assert book.verified().done
         assert book.verified(answers=True).broken == Break(
             number=2, kind=Damage.ANSWER_ALTERED, text="the saved answer is not the one that was given"
@@ -544,13 +543,12 @@ class TestSaved:
     def test_a_long_answer_that_was_changed_is_found_and_one_that_goes_is_not_taken_for_it(self, book: Book) -> None:
         ask(book, answer_of(0, SUBJECT, size=3 * SAVED_STREAM_BYTES_MAX))
         book.archived()
-        settings = {"mutations_sync": 2}
         assert book.verified(answers=True).answers == 1
-        book.store.command("ALTER TABLE trace_pieces UPDATE piece = reverse(piece) WHERE number = 0", settings=settings)
+        book.store.command(f"ALTER TABLE trace_pieces UPDATE piece = reverse(piece) WHERE number = 0 {AT_ONCE}")
         broken = book.verified(answers=True).broken
         assert broken is not None
         assert (broken.number, broken.kind) == (1, Damage.ANSWER_ALTERED)
-        book.store.command("ALTER TABLE trace_pieces DELETE WHERE trace = 'trace-0'", settings=settings)
+        book.store.command(f"ALTER TABLE trace_pieces DELETE WHERE trace = 'trace-0' {AT_ONCE}")
         found = book.verified(answers=True)
         assert (found.done, found.answers, found.answers_gone) == (True, 0, 1)
 
@@ -558,7 +556,7 @@ class TestSaved:
         for number in range(3):
             ask(book, answer_of(number, SUBJECT))
         book.archived()
-        book.store.command("ALTER TABLE traces DELETE WHERE id = 'trace-1'", settings={"mutations_sync": 2})
+        book.store.command(f"ALTER TABLE traces DELETE WHERE id = 'trace-1' {AT_ONCE}")
         found = book.verified(answers=True)
         assert (found.done, found.answers, found.answers_gone) == (True, 2, 1)
 

@@ -51,7 +51,7 @@ def client(chdb_url: str, store: Store) -> Iterator[Client]:
 
 def tamper(store: Store, change: str) -> None:
     """Change rows of the log, and wait until they are."""
-    store.command(f"ALTER TABLE log {change}", settings={"mutations_sync": 2})
+    store.command(f"ALTER TABLE log {change} SETTINGS mutations_sync = 2")
 
 
 def wrong(found: Verdict) -> dict[str, int]:

@@ -18,6 +18,8 @@ TABLES = ("log", "refused", "evidence", "scans_by_subject", "scans_by_place_hour
 ONE_SCAN = "(device, seq) = (SELECT min((device, seq)) FROM log_kept)"
 ONE_REFUSED = "(device, seq) = (SELECT min((device, seq)) FROM refused_kept)"
 ONE_ENTRY = "(device, seq_min) = (1, 1)"
+AS_GIVEN = "SETTINGS insert_deduplicate = 0"
+INVENTED = f"INSERT INTO {{table}} {AS_GIVEN} SELECT * REPLACE (999 AS seq) FROM {{table}}_kept LIMIT 1"
 
 
 class Scene:
@@ -40,7 +42,8 @@ class Scene:
 
     def spoil(self, table: str, statement: str) -> None:
         self._spoilt.add(table)
-        self.store.command(statement.format(table=table), settings={"mutations_sync": 1, "insert_deduplicate": 0})
+        ending = " SETTINGS mutations_sync = 1" if statement.startswith("ALTER") else ""
+        self.store.command(statement.format(table=table) + ending)
 
     def restore(self) -> None:
         while self._spoilt:
@@ -49,7 +52,7 @@ class Scene:
             self._copy(f"{table}_kept", table)
 
     def _copy(self, source: str, target: str) -> None:
-        self.store.command(f"INSERT INTO {target} SELECT * FROM {source}", settings={"insert_deduplicate": 0})
+        self.store.command(f"INSERT INTO {target} {AS_GIVEN} SELECT * FROM {source}")
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +102,10 @@ def test_a_system_that_keeps_its_word_passes_again_and_again(scene: Scene) -> No
         ("missing", "evidence", f"ALTER TABLE {{table}} DELETE WHERE {ONE_ENTRY}"),
         ("missing", "scans_by_subject", f"ALTER TABLE {{table}} DELETE WHERE {ONE_SCAN}"),
         ("missing", "scans_by_place_hour", f"ALTER TABLE {{table}} DELETE WHERE {ONE_SCAN}"),
-        ("doubled", "log", f"INSERT INTO {{table}} SELECT * FROM log_kept WHERE {ONE_SCAN}"),
-        ("doubled", "evidence", f"INSERT INTO {{table}} SELECT * FROM evidence_kept WHERE {ONE_ENTRY}"),
-        ("invented", "log", "INSERT INTO {table} SELECT * REPLACE (999 AS seq) FROM {table}_kept LIMIT 1"),
-        ("invented", "scans_by_subject", "INSERT INTO {table} SELECT * REPLACE (999 AS seq) FROM {table}_kept LIMIT 1"),
+        ("doubled", "log", f"INSERT INTO {{table}} {AS_GIVEN} SELECT * FROM log_kept WHERE {ONE_SCAN}"),
+        ("doubled", "evidence", f"INSERT INTO {{table}} {AS_GIVEN} SELECT * FROM evidence_kept WHERE {ONE_ENTRY}"),
+        ("invented", "log", INVENTED),
+        ("invented", "scans_by_subject", INVENTED),
         ("altered", "log", f"ALTER TABLE {{table}} UPDATE at = at + 1 WHERE {ONE_SCAN}"),
         ("altered", "log", f"ALTER TABLE {{table}} UPDATE subject = unhex('{'00' * 16}') WHERE {ONE_SCAN}"),
         ("altered", "log", f"ALTER TABLE {{table}} UPDATE kind = if(kind = 'in', 'out', 'in') WHERE {ONE_SCAN}"),
@@ -122,7 +125,7 @@ def test_what_is_done_to_a_table_is_found(scene: Scene, what: What, table: str, 
     ("what", "table", "statement"),
     [
         ("missing", "log", f"ALTER TABLE {{table}} DELETE WHERE {ONE_SCAN}"),
-        ("doubled", "log", f"INSERT INTO {{table}} SELECT * FROM log_kept WHERE {ONE_SCAN}"),
+        ("doubled", "log", f"INSERT INTO {{table}} {AS_GIVEN} SELECT * FROM log_kept WHERE {ONE_SCAN}"),
         ("altered", "evidence", f"ALTER TABLE {{table}} UPDATE sealed = concat(sealed, 'x') WHERE {ONE_ENTRY}"),
     ],
 )
