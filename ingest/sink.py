@@ -273,13 +273,13 @@ class Sink:
             log.error("%d entries could not be read and were put aside in table poison", len(load.poison))
         self._on_step("inserted")
         self._claim()  # inserts may outlast the lease; without it the commit would be refused and all begun again
-        self._stream.commit(frozen, rows=load.rows, size=load.size)
+        complete = self._stream.commit(frozen, rows=load.rows, size=load.size)
         self._log_ends, self._laid = frozen.received, True
         self.rows_total += load.rows
         self._on_step("committed")
         self._stream.trim(frozen.last)
         self._on_step("trimmed")
-        self._announce(frozen.received)
+        self._announce(complete)
         self._on_step("announced")
         self._on_range(
             Laid(

@@ -26,7 +26,7 @@ from storage.errors import StoreDown, StreamDown
 from storage.partitions import FIRST_NUDGE
 from storage.patience import Patience
 from storage.rebuilds import Rebuilds
-from storage.watermarks import Watermark, Watermarks
+from storage.watermarks import Nudge, Watermark, Watermarks
 
 log: Final = logging.getLogger("truyvet.projector")
 
@@ -38,11 +38,12 @@ class ProjectorLimits(msgspec.Struct, frozen=True):
     """How much one step folds in and how long the projector waits for news.
 
     Where the log has no more, steps begin `pace_seconds` apart, or when somebody asks: few large inserts cost the
-    engine least.
+    engine least. Then the sinks get `sink_seconds` to lay what is asked for, which is folded in at once with the rest.
     """
 
     rows_max: int = 1_000_000
     pace_seconds: float = 0.5
+    sink_seconds: float = 0.2
     wait_seconds: float = 1.0
     retry_seconds: float = 0.5
 
@@ -93,7 +94,7 @@ class Projector:
         self._folded = False
         """Whether the last step had anything to fold in: the clock alone costs nothing, and traces wait for it."""
         self._rebuild: Rebuild | None = None
-        self._nudged = FIRST_NUDGE
+        self._nudged = Nudge(FIRST_NUDGE, 0)
         self._hand: Final = concurrent.futures.ThreadPoolExecutor(1, "projector-hand")
 
     def run(self, stop: threading.Event) -> None:
@@ -107,9 +108,7 @@ class Projector:
                 if not projected and not rebuilding:
                     self._watermarks.follow("log", self._position().received, self._limits.wait_seconds)
                 elif self._caught_up and self._folded and not rebuilding:
-                    self._nudged = self._watermarks.await_nudge(
-                        self._nudged, began + self._limits.pace_seconds - time.monotonic()
-                    )
+                    self._rest(began + self._limits.pace_seconds)
                 patience.over()
             except (StoreDown, StreamDown) as error:
                 self._done = self._deliveries = self._log_rows = None
@@ -146,6 +145,13 @@ class Projector:
         self._log_rows = caught_up_at
         self._on_span(Projected(after=done.received, upto=upto, rows=span.rows, seconds=seconds))
         return True
+
+    def _rest(self, until: float) -> None:
+        """Wait until a moment (monotonic seconds), or until the log has what somebody waits for."""
+        nudge = self._watermarks.await_nudge(self._nudged, until - time.monotonic())
+        if nudge is not None:
+            self._nudged = nudge
+            self._watermarks.follow("log", nudge.received - 1, self._limits.sink_seconds)
 
     def _span_end(self, done: Watermark, log_mark: Watermark) -> int:
         """The `received` (ms) at which the next span ends. Of what the sinks just said the log need not be asked."""

@@ -86,12 +86,20 @@ _AFFIRM: Final = (
 _COMMIT: Final = (
     _OWNED
     + "local range = redis.call('HGET', KEYS[1], 'range') "
-    + "if not range and redis.call('HGET', KEYS[1], 'cursor') == ARGV[2] then return 0 end "
+    + "if not range and redis.call('HGET', KEYS[1], 'cursor') == ARGV[2] "
+    + "then return tonumber(redis.call('HGET', KEYS[1], 'received')) end "
     + "if range ~= ARGV[5] then return redis.error_reply('NOTOWNER') end "
     + "redis.call('HSET', KEYS[1], 'cursor', ARGV[2], 'laid', ARGV[6]) "
     + "redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3]) "
     + "redis.call('HINCRBY', KEYS[1], 'bytes_out', ARGV[4]) "
-    + "return redis.call('HDEL', KEYS[1], 'range')"
+    + "redis.call('HDEL', KEYS[1], 'range') "
+    # Time has passed up to the next entry, or up to now: readers need not wait for another range to hear of it.
+    + "local quiet, complete = 0, tonumber(ARGV[6]) "
+    + "local waiting = redis.call('XRANGE', KEYS[3], '(' .. ARGV[2], '+', 'COUNT', 1) "
+    + "if #waiting > 0 then quiet = tonumber(string.match(waiting[1][1], '^%d+')) - 1 else "
+    + "local now = redis.call('TIME') quiet = now[1] * 1000 + math.floor(now[2] / 1000) - 1 end "
+    + "if quiet > complete then complete = quiet end "
+    + "redis.call('HSET', KEYS[1], 'received', string.format('%.0f', complete)) return complete"
 )
 _CLAIM: Final = (
     _ALLOW_OOM
@@ -172,10 +180,14 @@ class ScanStream:
         """
         return int(self._confirmed(_PROMISE, [cursor]))
 
-    def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> None:
-        """The range is in the log: move the cursor past it. Once: a second time changes nothing."""
-        arguments = [self._owner, frozen.last, rows, size, codec.to_json(frozen), frozen.received]
-        self._eval(_COMMIT, [self.partition.sink, self.partition.sink_owner], arguments)
+    def commit(self, frozen: FrozenRange, *, rows: int, size: int) -> int:
+        """The range is in the log: move the cursor past it. Once: a second time changes nothing.
+
+        Returns up to when (ms) the log is complete now: that what comes is received later is written down, as by
+        `promise`.
+        """
+        arguments = [frozen.last, rows, size, codec.to_json(frozen), frozen.received]
+        return int(self._confirmed(_COMMIT, arguments))
 
     def trim(self, cursor: str) -> None:
         """Drop what lies at or before the cursor; all of it is in the log."""

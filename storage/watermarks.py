@@ -5,7 +5,7 @@ Each partition's sink says it of its own part of the log; the log as a whole is 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 import redis
@@ -20,6 +20,7 @@ T = TypeVar("T")
 Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
 NUDGES_KEPT: Final = 1
+NUDGE_FIELD: Final = b"received"
 NUDGE_SECONDS_FIRST: Final = 0.01
 SILENT_SECONDS: Final = 5.0
 """A server that did not answer is asked nothing for so long: whoever waits has better to do than to wait for it."""
@@ -32,6 +33,13 @@ class Watermark(msgspec.Struct, frozen=True):
 
     received: int
     rows: int
+
+
+class Nudge(NamedTuple):
+    """Somebody waits for what was `received` by this ms; the id of what they said."""
+
+    entry: str
+    received: int
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -78,26 +86,32 @@ class Watermarks:
         """The first watermark past `received`, without asking for it; None when the time is over."""
         return self._await(name, received + 1, timeout_seconds, nudging=False)
 
-    def nudge(self) -> None:
-        """Ask the sinks to say at once up to when the log is complete. A server that was silent is left in peace."""
+    def nudge(self, received: int) -> None:
+        """Ask the sinks to say at once up to when the log is complete: somebody waits for `received` (ms).
+
+        A server that was silent is left in peace.
+        """
+        nudge: dict[Any, Any] = {NUDGE_FIELD: received}
         for partition in partitions_of(len(self._partitions)):
             self._asked(
-                partition,
-                lambda client, of: client.xadd(of.nudge, {b"n": b""}, maxlen=NUDGES_KEPT, approximate=False),
+                partition, lambda client, of: client.xadd(of.nudge, nudge, maxlen=NUDGES_KEPT, approximate=False)
             )
 
-    def await_nudge(self, nudged: str, timeout_seconds: float) -> str:
-        """Return when somebody has asked after `nudged`, or the time is over; the id of the latest question seen."""
+    def await_nudge(self, after: Nudge, timeout_seconds: float) -> Nudge | None:
+        """The latest question, once somebody has asked after the one seen before; None when the time is over."""
         remaining_ms = int(1000 * timeout_seconds)
         if remaining_ms <= 0:
-            return nudged
+            return None
         partition = next(iter(partitions_of(len(self._partitions))))  # whoever asks does so of all
         try:
-            answer: Any = self._partitions[0].xread({partition.nudge: nudged}, count=1, block=remaining_ms)
+            answer: Any = self._partitions[0].xread({partition.nudge: after.entry}, count=1, block=remaining_ms)
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
         found = list(answer.values()) if isinstance(answer, dict) else [[rows] for _, rows in answer or []]
-        return cast(bytes, found[0][0][-1][0]).decode() if found else nudged
+        if not found:
+            return None
+        entry, fields = found[0][0][-1]
+        return Nudge(entry.decode(), int(fields[NUDGE_FIELD]))
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over.
@@ -150,13 +164,20 @@ class Watermarks:
             if watermark is not None and watermark.received >= received:
                 return watermark
             positions |= {key: entry for key, (entry, _) in marks.items()}
+            if nudging and nudge_at and time.monotonic() >= nudge_at:
+                nudging = name == "log" or not self._log_has(received)  # the sinks have done their part
             if nudging and time.monotonic() >= nudge_at:
                 # Each makes every sink speak, and every word wakes whoever waits: so ever more seldom.
-                self.nudge()
+                self.nudge(received)
                 nudge_at, pause = time.monotonic() + pause, min(2 * pause, WAIT_BLOCK_MS_MAX / 1000)
+            block_ms = WAIT_BLOCK_MS_MAX
             if nudging:
                 block_ms = min(int(max(0.0, nudge_at - time.monotonic()) * 1000) + 1, WAIT_BLOCK_MS_MAX)
         return None
+
+    def _log_has(self, received: int) -> bool:
+        log = self.read("log")
+        return log is not None and log.received >= received
 
     def _least(self, name: Name, marks: "dict[str, tuple[str, Watermark]]") -> Watermark | None:
         """What holds of all partitions; None while one of them has never said anything."""

@@ -197,7 +197,7 @@ def test_whoever_waits_ends_the_pauses_of_sink_and_projector(valkey: "redis.Redi
         assert mark.rows == 3 * device
     stop.set()
     while any(thread.is_alive() for thread in threads):
-        asker.nudge()
+        asker.nudge(0)
         threads[0].join(0.1)
 
 

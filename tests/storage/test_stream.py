@@ -148,9 +148,25 @@ def test_only_the_owner_may_move_the_cursor(valkey: "redis.Redis") -> None:
     assert second.claim(60)
     with pytest.raises(NotTheOwner):
         first.commit(frozen, rows=1, size=1)
-    second.commit(frozen, rows=3, size=10)
+    complete = second.commit(frozen, rows=3, size=10)
     state = second.state()
-    assert (state.cursor, state.received, state.rows, state.frozen) == ("2-0", 5, 3, None)
+    assert (state.cursor, state.received, state.rows, state.frozen) == ("2-0", complete, 3, None)
+
+
+def test_a_commit_says_up_to_when_the_log_is_complete(valkey: "redis.Redis") -> None:
+    put_entries(valkey, "100-0", "300-0", "300-1")
+    sink = ScanStream(valkey, owner="me")
+    sink.claim(60)
+    parts = [FrozenRange("100-0", "100-0", 0, 100), FrozenRange("300-0", "300-0", 299, 300)]
+    for part, complete in zip(parts, (299, 300), strict=True):
+        sink.freeze(part)
+        # The next entry is received later than all that came before it, and never before what was laid.
+        assert sink.commit(part, rows=1, size=1) == complete
+        assert sink.commit(part, rows=1, size=1) == complete
+    last = FrozenRange("300-1", "300-1", 300, 301)
+    sink.freeze(last)
+    seconds, _ = valkey.time()
+    assert sink.commit(last, rows=1, size=1) >= seconds * 1_000 - 1
 
 
 def test_no_promise_while_an_entry_waits(valkey: "redis.Redis") -> None:

@@ -46,7 +46,7 @@ def test_one_who_waits_for_a_partition_does_not_keep_all_servers_busy(valkey: "r
         watermarks.publish("log", Watermark(10, 1), partition)
     with mock.patch.object(watermarks, "nudge", wraps=watermarks.nudge) as nudge:
 
-        def speak() -> None:
+        def speak(received: int) -> None:
             # Each sink speaks at each nudge, and one has nothing new to say.
             for partition in (0, 1):
                 watermarks.publish("log", Watermark(20, 1), partition)
@@ -72,6 +72,6 @@ def test_a_server_that_takes_no_nudge_is_left_in_peace(valkey: "redis.Redis") ->
     silent = redis.Redis(port=1)
     watermarks = Watermarks(valkey, [valkey, silent])
     with mock.patch.object(silent, "xadd", side_effect=redis.ConnectionError) as asked:
-        watermarks.nudge()
-        watermarks.nudge()
+        watermarks.nudge(20)
+        watermarks.nudge(20)
     assert asked.call_count == 1
