@@ -21,7 +21,8 @@ Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
 NUDGES_KEPT: Final = 1
 NUDGE_FIELD: Final = b"received"
-NUDGE_SECONDS_FIRST: Final = 0.01
+NUDGE_SECONDS_FIRST: Final = 0.1
+"""One is enough, unless it is lost: the sink answers it with its next range, whatever it was at."""
 SILENT_SECONDS: Final = 5.0
 """A server that did not answer is asked nothing for so long: whoever waits has better to do than to wait for it."""
 CLOCK_MS_MAX: Final = 5
