@@ -16,6 +16,7 @@ from tracing.bounds import AT_ONCE, Bounds
 from tracing.chain import Edge, Source
 from tracing.doubt_reading import DoubtReader, Leaving, LeftOut
 from tracing.finding import Evidence, Level, levels, present_stays
+from tracing.late import LateScans
 from tracing.moment import Moment, Moments, ReadModels
 from tracing.overlap import Encounter, Presence, presences
 from tracing.question import LeavingOut, Question, ResolvedQuestion, check_window, resolve, resolve_as_of
@@ -125,6 +126,7 @@ class Tracer:
         self._moments: Final = Moments(watermarks, caught_up, clock)
         self._random: Final = random
         self._settled: Final = settled
+        self._late: Final = LateScans(store)
         self._on_step: Final = on_step
 
     def trace(
@@ -206,6 +208,7 @@ class Tracer:
             leaving=self._leaving(resolved),
             settled=self._settled(),
             read_models=moment.read_models,
+            late=self._late,
         )
         return Search(reading, resolved, CutOff.of(moment), asked_at)
 

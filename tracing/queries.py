@@ -20,7 +20,7 @@ from projections.subject_scans import ALONE, NAMED, SUBJECTS_NAMED_MAX, SubjectS
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
 from storage.native import Column, Columns
-from tracing.visits import NOBODY, NONE, Subjects, Visits, among, distinct, numbered, pseudonyms_of, together
+from tracing.visits import NOBODY, NONE, Subjects, Visits, among, distinct, numbered, together
 
 PLACE_HOURS_A_PARAMETER: Final = 4_000
 STAY_HOURS_A_QUERY: Final = 100_000
@@ -218,42 +218,6 @@ SETTINGS max_threads = $threads"""
             threads=1 if len(arrays) == 1 else 0,
         )
         return store.columns(sql, {f"hours_{number}": Listed(some) for number, some in enumerate(hours)})
-
-
-class LateSubjects(msgspec.Struct, frozen=True, kw_only=True):
-    """Of whom did the log take in scans in `(after, upto]` (Unix ms), if they are among `subjects` or were ever scanned
-    in these surroundings?
-    """
-
-    subjects: Subjects
-    surroundings: Surroundings
-    after: int
-    upto: int
-
-    # Parts of the log know their span of `received`: only those that hold something new are read.
-    LATE: ClassVar[str] = (
-        "SELECT DISTINCT subject FROM log"
-        " WHERE received > fromUnixTimestamp64Milli({after:Int64}, 'UTC')"
-        " AND received <= fromUnixTimestamp64Milli({upto:Int64}, 'UTC')"
-    )
-    NAMED: ClassVar[str] = f"{LATE} AND {NAMED}"
-    HERE: ClassVar[str] = (
-        f"{LATE} AND subject GLOBAL IN"
-        " (SELECT subject FROM scans_by_place_hour WHERE place_hour IN {place_hours:Array(UInt64)})"
-    )
-
-    def read(self, store: Store) -> Subjects:
-        """The subjects, each once, in order."""
-        span, found = {"after": self.after, "upto": self.upto}, [NOBODY]
-        for subjects in _pieces(pseudonyms_of(self.subjects), SUBJECTS_NAMED_MAX):
-            found.append(_subjects(store.columns(self.NAMED, span | {"subjects": Listed(subjects)})))
-        for place_hours in _pieces(self.surroundings.scan_hours.tolist(), PLACE_HOURS_A_PARAMETER):
-            found.append(_subjects(store.columns(self.HERE, span | {"place_hours": Listed(place_hours)})))
-        return numbered(np.concatenate(found))[0]
-
-
-def _subjects(rows: Columns) -> Subjects:
-    return rows["subject"] if len(rows) else NOBODY
 
 
 def _visits(rows: Columns, *, proof: bool) -> Visits:

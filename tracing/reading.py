@@ -17,9 +17,10 @@ from storage.settled import SettledMark
 from storage.watermarks import Watermark
 from tracing.bounds import AT_ONCE, Bounds
 from tracing.doubt_reading import Leaving
+from tracing.late import LateScans
 from tracing.meetings import Present
 from tracing.overlap import Presence
-from tracing.queries import LateSubjects, ScansOf, SettledAround, SubjectsAround, Surroundings
+from tracing.queries import ScansOf, SettledAround, SubjectsAround, Surroundings
 from tracing.registry import Registry
 from tracing.visits import (
     NONE,
@@ -60,12 +61,14 @@ class Reading:
         leaving: Leaving | None = None,
         settled: SettledMark | None = None,
         read_models: Watermark | None = None,
+        late: LateScans | None = None,
     ) -> None:
         """`as_of`: what was received later does not exist. `until`: stays that begin later are not needed (Unix ms).
 
         `dwell_seconds` overrides the places' dwell by category. `on_read` is told how many people are read, of how many
         that are known to be needed; whatever it raises ends the reading. `settled` is the mark of the settled stays,
-        `read_models` how far the read models are: they decide how quickly `around` answers, never what.
+        `read_models` how far the read models are, `late` whose scans came in since: they decide how quickly `around`
+        answers, never what.
         """
         self.stays: Final = _StaysBySubject(self.place_id, registry.device_id)
         self.without_scans: Final[set[str]] = set()
@@ -82,6 +85,8 @@ class Reading:
         self._on_read: Final = on_read
         self._settled: Final = settled
         self._read_models: Final = read_models
+        # Others ask about later moments: theirs is left as it is.
+        self._late: Final = late if late is not None and settled and settled.received <= as_of else LateScans(store)
         self._table: Final = PlaceTable(registry.places_around(as_of, ()))
         self._ids: Final[dict[int, str]] = {}
         self._numbers: Final[dict[str, int]] = {}
@@ -127,10 +132,10 @@ class Reading:
             # All may have been settled anew and exchanged: then nothing tells of stays that were there until then.
             return self.visits(self._load_around(surroundings))
         if self._came_in_since(mark):
+            people = numbered(np.concatenate((met.subject, self._scanned_in(surroundings))))[0]
             after, upto = sorted((mark.received, self._as_of))
-            people = numbered(met.subject)[0]
-            late = LateSubjects(subjects=people, surroundings=surroundings, after=after, upto=upto).read(self._store)
-            unsettled = numbered(np.concatenate((unsettled, late)))[0]
+            late = self._late.between(after, upto).who(people)
+            unsettled = numbered(np.concatenate((unsettled, people[late])))[0]
         if not len(unsettled):
             return at_moment(met, self._as_of)
         self.load(pseudonyms_of(unsettled))
@@ -196,11 +201,13 @@ class Reading:
 
     def _load_around(self, surroundings: Surroundings) -> Subjects:
         """Read whoever was scanned there; who that is."""
-        people = SubjectsAround(surroundings=surroundings, as_of=self._as_of, kept_from=self._kept_from).read(
-            self._store
-        )
+        people = self._scanned_in(surroundings)
         self.load(pseudonyms_of(people))
         return people
+
+    def _scanned_in(self, surroundings: Surroundings) -> Subjects:
+        asked = SubjectsAround(surroundings=surroundings, as_of=self._as_of, kept_from=self._kept_from)
+        return asked.read(self._store)
 
     def _scans_of(self, subjects: Sequence[str], *, until: int) -> ScansOf:
         return ScansOf(

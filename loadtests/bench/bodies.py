@@ -65,8 +65,9 @@ class Order(msgspec.Struct, frozen=True):
 class Dealer:
     """Deals seqs to the devices of one service: each in its turn, each device from where its last batch ended."""
 
-    def __init__(self, devices: int) -> None:
-        self._next: Final = [1] * devices
+    def __init__(self, devices: int, first: int = 1) -> None:
+        """`first`: the seq that each of them begins with."""
+        self._next: Final = [first] * devices
         self._turn = 0
 
     def dealt(self, order: Order) -> list[tuple[int, int]]:

@@ -92,7 +92,9 @@ def _loaded(session: Session, questioner: Questioner) -> Outcome:
     seconds, per_second = sizes.load_seconds, sizes.load_scans_per_second / sizes.load_batch_scans
     order = Order(int(per_second * seconds) + 1, sizes.load_batch_scans, "msgpack", "zstd")
     session.say(f"making {order.requests * order.scans:,} scans")
-    requests = session.generators.requests(order, Dealer(session.world.devices).dealt(order))
+    devices = session.world.devices
+    sent = -(-session.whole.scans_since // (devices * order.scans)) * order.scans  # by each, at most, in earlier runs
+    requests = session.generators.requests(order, Dealer(devices, sent + 1).dealt(order))
     session.say(f"{sizes.load_scans_per_second:,} scans/s for {seconds:.0f} s, and questions meanwhile")
     questioner.start()
     try:

@@ -64,7 +64,7 @@ def test_nothing_stays_behind(done: tuple[subprocess.CompletedProcess[bytes], Pa
 
 def test_a_kept_service_is_used_again(done: tuple[subprocess.CompletedProcess[bytes], Path]) -> None:
     run, directory = done
-    again = benched(directory, Path(run.args[-1]), "trace.one")
+    again = benched(directory, Path(run.args[-1]), "trace.under_load")
     assert again.returncode == 0, again.stderr.decode()
     assert b"into the log" in run.stderr
     assert b"into the log" not in again.stderr
