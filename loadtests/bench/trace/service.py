@@ -155,9 +155,10 @@ class Service:
         first = self.caught_up is None
         if first:
             self._say("waiting for the read models")
-        if self._reopened:
+        reopened, self._reopened = self._reopened, False
+        if reopened:
             system.await_rows("log", self.scans)
-            self.scans_since, self._reopened = system.rows("log") - self.scans, False
+            self.scans_since = system.rows("log") - self.scans
         reached = system.await_rows("read-models", self.scans + self.scans_since)
         settled = system.await_settled(self.scans + self.scans_since)
         if first:
@@ -166,8 +167,9 @@ class Service:
                 f"{done.scans / done.seconds:,.0f} scans/s until traces see them,"
                 f" {done.scans / done.settled_seconds:,.0f} until stays are settled, with the service's start"
             )
-            time.sleep(self._rest_seconds)
             self._keep(done)
+        if first or reopened:
+            time.sleep(self._rest_seconds)
         self.await_quiet()
 
     def _keep(self, caught_up: CaughtUp) -> None:

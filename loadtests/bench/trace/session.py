@@ -27,8 +27,8 @@ from loadtests.bench.world import World, new_world
 KEPT_FILE: Final = "kept.json"
 STAYS_OF_AN_INDEX: Final = (30, 60)
 """Index subjects have so many stays in all days, both ends included."""
-REST_SECONDS: Final = 330.0
-"""Past `min_age_to_force_merge_seconds` of the read models."""
+REST_SECONDS: Final = 400.0
+"""Past `min_age_to_force_merge_seconds` of the read models by more than the engine takes to look for what to merge."""
 MINUTE_MS: Final = 60_000
 ASKED_MIN: Final = 10
 """So many answers have a median, however long they take."""
@@ -36,8 +36,8 @@ ASKED_MIN: Final = 10
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured: `rows` are stays. Each of `index` people is asked about `rounds` times, warm, or until
-    `ask_seconds` are over. Once filled, a service rests for `rest_seconds`, as it does every night: then weeks that
-    rested are merged.
+    `ask_seconds` are over. Once filled, or opened again, a service rests for `rest_seconds`, as it does every night:
+    then weeks that rested are merged.
     """
 
     rows: int
