@@ -112,7 +112,7 @@ class Watermarks:
         if not found:
             return None
         entry, fields = found[0][0][-1]
-        return Nudge(entry.decode(), int(fields[NUDGE_FIELD]))
+        return Nudge(entry.decode(), int(fields.get(NUDGE_FIELD, 0)))  # one of before an upgrade names no moment
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over.

@@ -4,7 +4,7 @@ from unittest import mock
 import redis
 
 from storage.partitions import ONLY
-from storage.watermarks import Watermark, Watermarks
+from storage.watermarks import Nudge, Watermark, Watermarks
 
 WAIT_SECONDS_MAX = 10.0
 
@@ -38,6 +38,30 @@ def test_whoever_waits_nudges_the_sink_and_is_woken(valkey: "redis.Redis") -> No
     watermarks.publish("log", Watermark(31, 3))
     waiter.join(WAIT_SECONDS_MAX)
     assert woken == [Watermark(31, 3)]
+
+
+def test_a_nudge_says_what_is_waited_for(valkey: "redis.Redis") -> None:
+    watermarks = Watermarks(valkey)
+    none = Nudge("0-0", 0)
+    assert watermarks.await_nudge(none, 0.01) is None
+    watermarks.nudge(20)
+    seen = watermarks.await_nudge(none, WAIT_SECONDS_MAX)
+    assert seen is not None
+    assert seen.received == 20
+    assert watermarks.await_nudge(seen, 0.01) is None
+    valkey.xadd(ONLY.nudge, {"n": ""})
+    older = watermarks.await_nudge(seen, WAIT_SECONDS_MAX)
+    assert older is not None
+    assert older.received == 0
+
+
+def test_nobody_is_nudged_once_the_log_has_what_is_waited_for(valkey: "redis.Redis") -> None:
+    watermarks = Watermarks(valkey)
+    watermarks.publish("log", Watermark(30, 1))
+    watermarks.publish("read-models", Watermark(10, 1))
+    with mock.patch.object(watermarks, "nudge", wraps=watermarks.nudge) as nudge:
+        assert watermarks.wait("read-models", 30, 0.5) is None
+    assert nudge.call_args_list == [mock.call(30)]
 
 
 def test_one_who_waits_for_a_partition_does_not_keep_all_servers_busy(valkey: "redis.Redis") -> None:
