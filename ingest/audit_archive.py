@@ -56,7 +56,7 @@ class AuditArchive:
         while not stopping:
             stopping = stop.is_set()
             try:
-                while self.step():
+                while self.step() and (stopping or self._behind()):
                     pass
                 patience.over()
                 stop.wait(COPY_SECONDS)
@@ -78,6 +78,11 @@ class AuditArchive:
         self._stream.commit(frozen.range)
         self._on_step("committed")
         return len(links)
+
+    def _behind(self) -> bool:
+        """Whether a whole range waits. While questions keep coming fewer do, and one insert of many costs no more."""
+        entries, size = self._stream.waits()
+        return entries >= RANGE_ENTRIES_MAX or size >= RANGE_BYTES_MAX
 
     def _save(self, links: Sequence[Link]) -> None:
         saved = {one.id: one for one in (unpacked(link.saved) for link in links if link.saved)}
