@@ -12,6 +12,7 @@ import redis
 
 from events import codec
 from events.audit import START, AuditEvent, Head, SavedAnswer, linked, packed
+from ingest import audit_archive
 from ingest.audit_archive import AuditArchive
 from storage.audit_stream import AUDIT_HEAD, AUDIT_STREAM, AuditStream, Link
 from storage.clickhouse import Store
@@ -196,6 +197,46 @@ def test_killed_after_any_step_it_doubles_and_loses_nothing(
         assert numbers(store) == list(range(1, 4 * count + 1)), step
         assert traces(store) == wanted_traces(4 * count), step
     assert stream.head() == Head(len(STEPS) * 4, last_hash(store))
+
+
+def test_while_questions_keep_coming_it_rests_between_ranges(stream: AuditStream, store: Store) -> None:
+    """Each copied alone cost a core and a half."""
+    copied, at_first_rest = list[str](), list[int]()
+
+    def ask_again(step: str) -> None:
+        copied.extend([step] if step == "committed" else [])
+        if step == "committed" and len(copied) < 3:
+            append(stream, 1)
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            at_first_rest.append(len(copied))
+            if stream.waits()[0] == 0:
+                self.set()
+            return self.is_set()
+
+    append(stream, 1)
+    AuditArchive(stream, store, ask_again).run(Stop())
+    assert at_first_rest == [1, 2, 3, 3]
+    assert numbers(store) == [1, 2, 3]
+
+
+def test_where_a_whole_range_waits_it_goes_on(
+    stream: AuditStream, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_archive, "RANGE_ENTRIES_MAX", 2)
+    rests = list[int]()
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(stream.waits()[0])
+            self.set()
+            return True
+
+    append(stream, 5)
+    AuditArchive(stream, store).run(Stop())
+    assert rests[0] == 1
+    assert numbers(store) == [1, 2, 3, 4, 5]
 
 
 def last_hash(store: Store) -> bytes:
