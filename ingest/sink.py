@@ -11,7 +11,8 @@ The steps, and what a death right after each leaves behind:
 5. *Insert* scans, refusals, evidence and poison, each under the range's token. ClickHouse drops what it has
    already taken under that token, so doing this again changes nothing. It notes a token *before* it moves the
    rows into place, though: who finds a range frozen counts its rows afterwards, and lays what is missing again.
-6. *Commit*: move the cursor past the range. The range is in the log, and no one will insert it again.
+6. *Commit*: move the cursor past the range, and promise that what comes is received later. The range is in the log,
+   and no one will insert it again.
 7. *Trim* the stream up to the cursor. A death before it leaves entries that nobody reads again.
 8. *Announce* the watermark: all that was received by then is in the log. A death before it delays readers. It
    comes last because it takes memory, which a full Redis has only once the stream is trimmed.

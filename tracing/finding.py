@@ -21,8 +21,8 @@ from tracing.visits import Visits, numbered, pseudonyms_of, stays_of, subjects_o
 class Level(NamedTuple):
     """The contacts at one depth.
 
-    `there` is where those who lead to them were, in stays of `own`; the exposures in `met`, which a question for
-    evidence alone has for sure, are of stays of `others`.
+    `there` is where those who lead to them were, in stays of `own`; the exposures in `met` are of stays of `others`.
+    Only a question for evidence has them for sure.
     """
 
     depth: int
