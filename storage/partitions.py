@@ -60,6 +60,11 @@ class Partition(msgspec.Struct, frozen=True):
         return self.key("nudge")
 
     @property
+    def promise(self) -> str:
+        """Up to when (ms) readers were told, by others than the sink, that whatever comes is received later."""
+        return self.key("promise")
+
+    @property
     def probe(self) -> str:
         """Never exists; see `storage.health`."""
         return self.key("probe")

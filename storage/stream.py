@@ -15,6 +15,8 @@ from storage.partitions import ONLY, Partition
 
 FIRST: Final = "0-0"
 READ_ENTRIES: Final = 64
+PROMISE_AHEAD_MS_MAX: Final = 600_000
+"""So far may the server's clock have gone back since somebody made a promise by it."""
 
 
 class FrozenRange(msgspec.Struct, frozen=True):
@@ -58,11 +60,23 @@ class Promised(Exception):
 # Where the server is out of memory the sink must go on all the same: it is the one that frees some.
 _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
 _OWNED: Final = _ALLOW_OOM + "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('NOTOWNER') end "
+# What others promised in the sink's place counts, unless it lies where no clock of an honest server can have been.
+_PROMISED: Final = (
+    "local promised, time = tonumber(redis.call('GET', KEYS[4]) or 0), redis.call('TIME') "
+    + f"if promised > time[1] * 1000 + {PROMISE_AHEAD_MS_MAX} then promised = 0 end "
+)
+_STATE: Final = (
+    _PROMISED
+    + "local state = redis.call('HMGET', KEYS[1], 'cursor', 'received', 'rows', 'range') "
+    + "if promised > tonumber(state[2] or 0) then state[2] = string.format('%.0f', promised) end "
+    + "return state"
+)
 # A freeze or commit may reach the server late, or twice where its answer was lost: each says what it builds upon.
 # A replica that has become the server may lack entries that were read from the old one; nobody was promised those.
 _FREEZE: Final = (
     _OWNED
-    + "if tonumber(redis.call('HGET', KEYS[1], 'received') or 0) > tonumber(ARGV[4]) "
+    + _PROMISED
+    + "if math.max(promised, tonumber(redis.call('HGET', KEYS[1], 'received') or 0)) > tonumber(ARGV[4]) "
     + "then return redis.error_reply('PROMISED') end "
     + "for i = 5, 6 do if #redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i]) == 0 "
     + "then return redis.error_reply('GONE') end end "
@@ -133,9 +147,7 @@ class ScanStream:
 
     def state(self) -> SinkState:
         """Where the last sink stopped."""
-        cursor, received, rows, frozen = self._call(
-            lambda: self._redis.hmget(self.partition.sink, ["cursor", "received", "rows", "range"])
-        )
+        cursor, received, rows, frozen = self._eval(_STATE, self._keys, [])
         return SinkState(
             cursor.decode() if cursor else FIRST,
             int(received or 0),
@@ -226,12 +238,15 @@ class ScanStream:
 
     def _confirmed(self, script: str, arguments: list[Any]) -> Any:
         """Run a script of the owner's; what it writes is a promise, which a failover must not take back."""
-        keys = [self.partition.sink, self.partition.sink_owner, self.partition.scans]
-
         if not self._replicas:
-            return self._eval(script, keys, [self._owner, *arguments])
-        command = ("EVAL", script, len(keys), *keys, self._owner, *arguments)
+            return self._eval(script, self._keys, [self._owner, *arguments])
+        command = ("EVAL", script, len(self._keys), *self._keys, self._owner, *arguments)
         return self._call(lambda: confirmed(self._redis, self._replicas, [command])[0])
+
+    @property
+    def _keys(self) -> list[str]:
+        """What its scripts know as KEYS[1] to KEYS[4]."""
+        return [self.partition.sink, self.partition.sink_owner, self.partition.scans, self.partition.promise]
 
     def _eval(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
         return self._call(lambda: self._redis.eval(script, len(keys), *keys, *arguments))

@@ -5,7 +5,7 @@ import redis
 
 from storage.partitions import ONLY
 from storage.quiet import quiet
-from storage.stream import FrozenRange, Promised, ScanStream
+from storage.stream import PROMISE_AHEAD_MS_MAX, FrozenRange, Promised, ScanStream
 from storage.watermarks import Watermark, Watermarks
 
 LAID = 6
@@ -44,6 +44,7 @@ def test_where_all_is_laid_time_has_passed_up_to_now(valkey: "redis.Redis") -> N
     assert before - 1 <= found.upto < server_ms(valkey) + 1
     assert found.laid == LAID
     assert sink.state().received == found.upto
+    assert int(valkey.get(ONLY.promise) or 0) == found.upto
 
 
 def test_whatever_is_on_its_way_keeps_it_silent(valkey: "redis.Redis") -> None:
@@ -74,6 +75,16 @@ def test_a_clock_that_went_back_takes_no_promise_back(valkey: "redis.Redis") -> 
     found = quiet(valkey, ONLY)
     assert found is not None
     assert found.upto == future
+
+
+def test_a_promise_that_no_clock_can_have_made_holds_nobody_up(valkey: "redis.Redis") -> None:
+    sink = sink_that_laid(valkey)
+    before = sink.state().received
+    valkey.set(ONLY.promise, server_ms(valkey) + 2 * PROMISE_AHEAD_MS_MAX)
+    valkey.xadd(ONLY.scans, {"e": b""}, id="7-0")
+    assert sink.state().received == before
+    sink.freeze(FrozenRange("7-0", "7-0", before, before + 1))
+    assert quiet(valkey, ONLY) is None
 
 
 def test_read_models_that_hold_all_that_was_laid_are_complete_at_once(valkey: "redis.Redis") -> None:

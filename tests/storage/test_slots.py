@@ -70,7 +70,8 @@ def test_every_device_has_its_partition_and_every_server_some(cluster: ValkeyClu
 def test_what_belongs_together_lies_together() -> None:
     # Scripts and blocking reads name several keys at once, which one server must have.
     partition = Partition(3, PARTITIONS)
-    names = [partition.scans, partition.seen, partition.sink, partition.sink_owner, partition.nudge, partition.probe]
+    names = [partition.scans, partition.seen, partition.sink, partition.sink_owner, partition.nudge, partition.promise]
+    names.append(partition.probe)
     assert {name[: len("truyvet:{3}:")] for name in names} == {"truyvet:{3}:"}
     assert shared_key("a").startswith("truyvet:{shared}:")
 
