@@ -18,7 +18,7 @@ STEPS: Final[dict[Role, tuple[str, ...]]] = {
         "trimmed",
         "announced",
     ),
-    "projector": ("projected", "announced", "recorded"),
+    "projector": ("projected", "recorded", "announced"),
 }
 """`ingest/receive.py`, `ingest/sink.py` and `projections/projector.py` say what a death right after each leaves behind.
 
