@@ -24,6 +24,10 @@ class Registrar:
         self._caught_up: Final = caught_up
         self.lock: Final = threading.Lock()
 
+    def catch_up(self) -> None:
+        """Wait a while until everything recorded by now, in whatever process, is known here. Raises `StreamDown`."""
+        self._caught_up(APPLIED_WAIT_SECONDS_MAX)
+
     def record(self, *events: ControlEvent) -> list[Recorded]:
         """Make events durable and wait until a reader of this service sees them. Raises `StreamDown`.
 
@@ -31,7 +35,7 @@ class Registrar:
         """
         recorded = self._control.append_all(list(events))
         with contextlib.suppress(StreamDown):
-            self._caught_up(APPLIED_WAIT_SECONDS_MAX)
+            self.catch_up()
         return recorded
 
     def next_place_number(self) -> int:

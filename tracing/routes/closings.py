@@ -98,7 +98,11 @@ def reopen_case(request: Asked, case_id: FromPath[str], body: RawBody, parts: Gi
 
 
 def _known(parts: Parts, case_id: str) -> str:
-    """The subject of a case. Raises NOT_FOUND as `ProblemError`."""
+    """The subject of a case, were it confirmed a moment ago through another process.
+
+    Raises NOT_FOUND as `ProblemError`, and `StreamDown`.
+    """
+    parts.registrar.catch_up()
     case = parts.registry.case(case_id)
     if case is None:
         raise ProblemError(problems.NOT_FOUND.problem("No case has this id."))
