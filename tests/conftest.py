@@ -1,6 +1,7 @@
 """Real servers for the tests: one Valkey and one ClickHouse engine a session, a clean slate for each test."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,9 +25,12 @@ LONG: Final = ("tests/journey/", "tests/loadtests/", "tests/hostile/")
 def pytest_configure() -> None:
     """The engine of this process wants as many files as the store process allows itself.
 
-    No example of a property has a deadline: on a machine that is busy, time says nothing about the code.
+    No example of a property has a deadline: on a machine that is busy, time says nothing about the code. In a shell's
+    background Ctrl-C is ignored, which every process would inherit that a test starts and then interrupts.
     """
     allow_open_files()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
 

@@ -1,6 +1,5 @@
 """docs/places-and-clusters.md as somebody follows it, on a running service, and its feed across a death of it."""
 
-import contextlib
 import os
 import re
 import signal
@@ -20,7 +19,6 @@ from events.clusters import Announced, Change
 from events.places import Category
 from tests.app.conftest import WAIT_SECONDS_MAX, answers, settings_in, until
 
-INTERRUPTS_MAX: Final = 4
 PAGE: Final = Path(__file__).parents[2] / "docs" / "places-and-clusters.md"
 PURPOSE: Final = "a test of the outbreak desk"
 
@@ -70,12 +68,8 @@ class Follower:
             self.heard.append(codec.from_json(line, Announced))
 
     def stop(self) -> int:
-        """Ctrl-C, and again where the first one came while an object was destroyed: Python loses it there."""
-        for _ in range(INTERRUPTS_MAX):
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(WAIT_SECONDS_MAX / INTERRUPTS_MAX)
-                break
+        """Ctrl-C; the exit code."""
+        self.process.send_signal(signal.SIGINT)
         code = self.process.wait(WAIT_SECONDS_MAX)
         self._reader.join(WAIT_SECONDS_MAX)
         return code
