@@ -43,10 +43,7 @@ class Errands(Generic[Status]):
 
     def requested(self) -> str | None:
         """The one that is asked for and has not ended yet."""
-        try:
-            request = cast(bytes | None, self._redis.get(self._request))
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
+        request = self._read(self._request)
         return request.decode() if request else None
 
     def tell(self, status: Status) -> None:
@@ -62,8 +59,11 @@ class Errands(Generic[Status]):
 
     def status(self) -> Status | None:
         """How far the latest is; None where there never was one."""
+        status = self._read(self._status)
+        return codec.from_json(status, self._kind) if status else None
+
+    def _read(self, key: str) -> bytes | None:
         try:
-            status = cast(bytes | None, self._redis.get(self._status))
+            return cast(bytes | None, self._redis.get(key))
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
-        return codec.from_json(status, self._kind) if status else None
