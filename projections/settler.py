@@ -29,12 +29,13 @@ from storage.clickhouse import Store
 from storage.control import FIRST, ControlLog
 from storage.errors import StoreDown, StreamDown
 from storage.patience import Patience
-from storage.settled import SettledMark, SettledMarks
+from storage.settled import FORM, SettledMark, SettledMarks
 from storage.watermarks import Watermark, Watermarks
 
 log: Final = logging.getLogger("truyvet.settler")
 
 NEW_STAYS: Final = STAYS_BY_PLACE_HOUR + REBUILD_SUFFIX
+MARK_NAME: Final = f"{STAYS_BY_PLACE_HOUR}, form {FORM}"
 
 
 class SettlerLimits(msgspec.Struct, frozen=True):
@@ -234,7 +235,7 @@ class Settler:
         self._store.insert(
             "settled",
             ["name", "received", "rows", "kept_from", "unplaced"],
-            [[STAYS_BY_PLACE_HOUR, mark.received, mark.rows, mark.kept_from, list(mark.unplaced)]],
+            [[MARK_NAME, mark.received, mark.rows, mark.kept_from, list(mark.unplaced)]],
         )
         self._on_step("marked")
         self._marks.publish(mark)
@@ -257,7 +258,7 @@ class Settler:
         rows = self._store.rows(
             "SELECT received, rows, kept_from, unplaced FROM settled WHERE name = {name:String}"
             " ORDER BY received DESC LIMIT 1",
-            {"name": STAYS_BY_PLACE_HOUR},
+            {"name": MARK_NAME},
         )
         for received, deliveries, kept_from, unplaced in rows:
             return SettledMark(int(received), int(deliveries), int(kept_from), tuple(unplaced))
@@ -265,14 +266,14 @@ class Settler:
 
     def _left_behind(self, after: int) -> tuple[int, int]:
         """The newest mark for which rows were written after the recorded one, 0 without any, and how many they are."""
-        sql = f"SELECT max(settled), count() FROM {STAYS_BY_PLACE_HOUR} WHERE settled > {{after:Int64}}"
+        sql = f"SELECT max(settled_for), count() FROM {STAYS_BY_PLACE_HOUR} WHERE settled_for > {{after:Int64}}"
         newest, rows = self._store.rows(sql, {"after": after})[0]
         return int(newest), int(rows)
 
     def _leftovers(self, after: int) -> Leftovers:
         found: dict[bytes, list[tuple[int, int, int]]] = {}
         answer = self._store.columns(
-            f"SELECT subject, place_hour, start, entry FROM {STAYS_BY_PLACE_HOUR} WHERE settled > {{after:Int64}}",
+            f"SELECT subject, place_hour, start, entry FROM {STAYS_BY_PLACE_HOUR} WHERE settled_for > {{after:Int64}}",
             {"after": after},
         )
         columns = ("place_hour", "start", "entry")

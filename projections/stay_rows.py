@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from projections.places_together import Ints, PlaceTable
+from projections.stays import STAY_MS_MAX
 from projections.walk_together import GONE, Scans, Stays, offsets
 
 HOUR_MS: Final = 3_600_000
@@ -41,12 +42,15 @@ class Keys(NamedTuple):
 
 
 def keys_of(stays: Stays, places: PlaceTable) -> tuple[Keys, Ints]:
-    """The rows of stays: their keys, and which stay each is of. Hours before the epoch count as its first."""
-    dwell = places.dwell_of(stays.place)
-    counts = -(-(stays.end - stays.start) // dwell)
+    """The rows of stays: their keys, and which stay each is of. Hours before the epoch count as its first.
+
+    A stay that a day has ended stands at its last hour, too: a scan elsewhere that comes late may move that end.
+    """
+    dwell, lasts = places.dwell_of(stays.place), stays.end - stays.start
+    counts = -(-lasts // dwell) + (lasts == STAY_MS_MAX)
     first = offsets(counts)
     stay = np.repeat(np.arange(len(stays.start)), counts)
-    since = (np.arange(first[-1]) - first[stay]) * dwell[stay]
+    since = np.minimum((np.arange(first[-1]) - first[stay]) * dwell[stay], lasts[stay] - 1)
     hours = np.maximum(stays.start[stay] + since, 0) // HOUR_MS
     again = np.zeros(len(stay), dtype=np.bool_)
     again[1:] = (stay[1:] == stay[:-1]) & (hours[1:] == hours[:-1])
@@ -70,7 +74,7 @@ def packed(keys: Keys, which: Ints, stays: Stays, scans: Scans, *, subjects: NDA
         rows: NDArray[Any] = np.zeros(
             len(chosen),
             dtype=np.dtype(
-                [*_HEAD, ("length", "u1", (len(length),)), ("scans", _PROOF, (int(proofs),)), ("settled", "<i8")]
+                [*_HEAD, ("length", "u1", (len(length),)), ("scans", _PROOF, (int(proofs),)), ("settled_for", "<i8")]
             ),
         )
         rows["place_hour"] = keys.place_hour[chosen]
@@ -84,7 +88,7 @@ def packed(keys: Keys, which: Ints, stays: Stays, scans: Scans, *, subjects: NDA
             proving = stays.scans[stays.first[stay][:, None] + np.arange(proofs)]
             rows["scans"]["device"] = scans.device[proving]
             rows["scans"]["seq"] = scans.seq[proving]
-        rows["settled"] = settled
+        rows["settled_for"] = settled
         pieces.append(rows.tobytes())
     return b"".join(pieces)
 

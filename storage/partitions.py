@@ -56,7 +56,7 @@ class Partition(msgspec.Struct, frozen=True):
 
     @property
     def nudge(self) -> str:
-        """A stream of one entry: somebody waits for the sink to say up to when the log is complete."""
+        """A short stream: somebody waits for the sink to say up to when the log is complete."""
         return self.key("nudge")
 
     @property

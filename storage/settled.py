@@ -10,6 +10,9 @@ from storage.errors import StreamDown
 from storage.partitions import shared_key
 
 SETTLED: Final = shared_key("settled")
+FORM: Final = 2
+"""Which form the table of stays has, counted up by each migration that empties it: by a mark of another form, which
+somebody of before may tell still, its readers would find nobody."""
 
 
 class SettledMark(msgspec.Struct, frozen=True):
@@ -26,6 +29,10 @@ class SettledMark(msgspec.Struct, frozen=True):
     unplaced: tuple[int, ...] = ()
 
 
+class _Told(SettledMark, frozen=True):
+    form: int = 1
+
+
 class SettledMarks:
     """Tells and asks for the mark; synchronous and thread-safe. Raises `StreamDown`."""
 
@@ -38,14 +45,18 @@ class SettledMarks:
             if mark is None:
                 self._redis.delete(SETTLED)
             else:
-                self._redis.set(SETTLED, codec.to_json(mark))
+                told = _Told(mark.received, mark.rows, mark.kept_from, mark.unplaced, form=FORM)
+                self._redis.set(SETTLED, codec.to_json(told))
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
     def read(self) -> SettledMark | None:
         """The latest one; None while nothing is settled."""
         try:
-            mark = cast(bytes | None, self._redis.get(SETTLED))
+            answer = cast(bytes | None, self._redis.get(SETTLED))
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
-        return codec.from_json(mark, SettledMark) if mark else None
+        told = codec.from_json(answer, _Told) if answer else None
+        if told is None or told.form != FORM:
+            return None
+        return SettledMark(told.received, told.rows, told.kept_from, told.unplaced)

@@ -210,7 +210,7 @@ class ScanStream:
     def wait(self, cursor: str, nudged: str, block_ms: int) -> str:
         """Return when there is an entry after the cursor, a nudge after `nudged`, or the time is over.
 
-        Returns the id of the newest nudge seen.
+        Returns the id of the newest nudge, by then or a moment later.
         """
         return self._nudge_among({self.partition.scans: cursor, self.partition.nudge: nudged}, nudged, block_ms)
 
@@ -222,10 +222,11 @@ class ScanStream:
         nudge = self.partition.nudge
         answer = self._call(lambda: self._redis.xread(dict(positions), count=1, block=max(block_ms, 1)))
         streams = answer.items() if isinstance(answer, dict) else [(name, [rows]) for name, rows in answer or []]
-        for name, batches in streams:
-            if name in (nudge, nudge.encode()):
-                return cast(bytes, batches[0][-1][0]).decode()
-        return nudged
+        if not any(name in (nudge, nudge.encode()) for name, _ in streams):
+            return nudged
+        # What is said next answers all of them.
+        newest = self._call(lambda: self._redis.xrevrange(nudge, count=1))
+        return cast(bytes, newest[0][0]).decode() if newest else nudged
 
     def backlog(self) -> tuple[int, int]:
         """How many entries and bytes wait."""

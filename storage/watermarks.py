@@ -19,8 +19,11 @@ T = TypeVar("T")
 
 Name = Literal["log", "read-models"]
 WAIT_BLOCK_MS_MAX: Final = 250
-NUDGES_KEPT: Final = 1
+NUDGES_KEPT: Final = 8
+"""The projector passes over those that are no matter of its own, and must not miss its own for them."""
 NUDGE_FIELD: Final = b"received"
+LOG_NUDGE_FIELD: Final = b"laid"
+"""Of a nudge by somebody whom the log is enough for."""
 NUDGE_SECONDS_FIRST: Final = 0.1
 """One is enough, unless it is lost: the sink answers it with its next range, whatever it was at."""
 SILENT_SECONDS: Final = 5.0
@@ -36,8 +39,26 @@ class Watermark(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Laid(msgspec.Struct, frozen=True):
+    """The log holds everything `received` by this ms, and about so many `rows`.
+
+    `folded`: the read models lack nothing of it; then `rows` is what their watermark counts, to the scan.
+    """
+
+    received: int
+    rows: int
+    folded: bool
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """How far the read models were, and whether the sinks had to be asked for more."""
+
+    read_models: Watermark
+    nudged: bool
+
+
 class Nudge(NamedTuple):
-    """Somebody waits for what was `received` by this ms; the id of what they said."""
+    """Somebody waits until read models have what was `received` by this ms; the id of what they said."""
 
     entry: str
     received: int
@@ -87,32 +108,59 @@ class Watermarks:
         """The first watermark past `received`, without asking for it; None when the time is over."""
         return self._await(name, received + 1, timeout_seconds, nudging=False)
 
-    def nudge(self, received: int) -> None:
-        """Ask the sinks to say at once up to when the log is complete: somebody waits for `received` (ms).
+    def nudge(self, received: int, name: Name = "read-models") -> None:
+        """Ask the sinks to say at once up to when the log is complete: somebody waits until `name` has `received` (ms).
 
         A server that was silent is left in peace.
         """
-        nudge: dict[Any, Any] = {NUDGE_FIELD: received}
+        nudge: dict[Any, Any] = {LOG_NUDGE_FIELD if name == "log" else NUDGE_FIELD: received}
         for partition in partitions_of(len(self._partitions)):
             self._asked(
                 partition, lambda client, of: client.xadd(of.nudge, nudge, maxlen=NUDGES_KEPT, approximate=False)
             )
 
     def await_nudge(self, after: Nudge, timeout_seconds: float) -> Nudge | None:
-        """The latest question, once somebody has asked after the one seen before; None when the time is over."""
-        remaining_ms = int(1000 * timeout_seconds)
-        if remaining_ms <= 0:
-            return None
+        """The latest question about read models, once somebody has asked after the one seen before.
+
+        None when the time is over.
+        """
+        deadline, position = time.monotonic() + timeout_seconds, after.entry
         partition = next(iter(partitions_of(len(self._partitions))))  # whoever asks does so of all
-        try:
-            answer: Any = self._partitions[0].xread({partition.nudge: after.entry}, count=1, block=remaining_ms)
-        except redis.RedisError as error:
-            raise StreamDown(type(error).__name__) from error
-        found = list(answer.values()) if isinstance(answer, dict) else [[rows] for _, rows in answer or []]
-        if not found:
+        while (remaining_ms := int(1000 * (deadline - time.monotonic()))) > 0:
+            try:
+                answer: Any = self._partitions[0].xread({partition.nudge: position}, block=remaining_ms)
+            except redis.RedisError as error:
+                raise StreamDown(type(error).__name__) from error
+            found = list(answer.values()) if isinstance(answer, dict) else [[rows] for _, rows in answer or []]
+            for entry, fields in reversed(found[0][0] if found else ()):
+                if LOG_NUDGE_FIELD not in fields:
+                    # One of before an upgrade names no moment.
+                    return Nudge(entry.decode(), int(fields.get(NUDGE_FIELD, 0)))
+            if found:
+                position = found[0][0][-1][0].decode()
+        return None
+
+    def ask(self, received: int) -> Asked | None:
+        """How far the read models are; None before the first.
+
+        If anything is on its way, the sinks are asked to lay what is received by `received` (ms): `wait_laid` waits for
+        that.
+        """
+        mark = self.read("read-models")
+        if mark is None:
             return None
-        entry, fields = found[0][0][-1]
-        return Nudge(entry.decode(), int(fields.get(NUDGE_FIELD, 0)))  # one of before an upgrade names no moment
+        nudged = mark.received < received and self._complete_upto(mark) is None
+        if nudged:
+            self.nudge(received, "log")
+        return Asked(mark, nudged)
+
+    def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> Laid | None:
+        """Once the log has everything `received` by this ms, for which `ask` was called; None when the time is over."""
+        found = self._once_complete(received, asked.read_models)
+        if found is not None:
+            return Laid(found.received, found.rows, folded=True)
+        mark = self._await("log", received, timeout_seconds, nudging=True, nudged=asked.nudged)
+        return None if mark is None else Laid(mark.received, mark.rows, folded=False)
 
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received`, asked for at once; None when the time is over.
@@ -127,6 +175,10 @@ class Watermarks:
         mark = self.read("read-models")
         if mark is None or mark.received >= received:
             return mark
+        return self._once_complete(received, mark)
+
+    def _once_complete(self, received: int, mark: Watermark) -> Watermark | None:
+        """The same where they have this mark; None where something may lack."""
         while (upto := self._complete_upto(mark)) is not None and upto < received:
             if received - upto > CLOCK_MS_MAX:
                 return None
@@ -153,11 +205,13 @@ class Watermarks:
             self._silent_until[partition.number] = time.monotonic() + SILENT_SECONDS
             return None
 
-    def _await(self, name: Name, received: int, timeout_seconds: float, *, nudging: bool) -> Watermark | None:
+    def _await(
+        self, name: Name, received: int, timeout_seconds: float, *, nudging: bool, nudged: bool = False
+    ) -> Watermark | None:
         deadline = time.monotonic() + timeout_seconds
         positions = dict.fromkeys(self._keys(name), "0-0")
         marks: dict[str, tuple[str, Watermark]] = {}
-        nudge_at, pause = 0.0, NUDGE_SECONDS_FIRST
+        nudge_at, pause = time.monotonic() + NUDGE_SECONDS_FIRST if nudged else 0.0, NUDGE_SECONDS_FIRST
         block_ms: int | None = None if nudging else WAIT_BLOCK_MS_MAX  # what has passed already is not asked for
         while (remaining_ms := int((deadline - time.monotonic()) * 1000)) > 0:
             marks |= self._entries(positions, block_ms=min(remaining_ms, block_ms) if block_ms else None)
@@ -169,7 +223,7 @@ class Watermarks:
                 nudging = name == "log" or not self._log_has(received)  # the sinks have done their part
             if nudging and time.monotonic() >= nudge_at:
                 # Each makes every sink speak, and every word wakes whoever waits: so ever more seldom.
-                self.nudge(received)
+                self.nudge(received, name)
                 nudge_at, pause = time.monotonic() + pause, min(2 * pause, WAIT_BLOCK_MS_MAX / 1000)
             block_ms = WAIT_BLOCK_MS_MAX
             if nudging:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ from tracing.question import LeavingOut, Question, ResolvedQuestion, check_windo
 from tracing.reading import Reading
 from tracing.registry import CaughtUp, Registry
 from tracing.retention.horizon import behind
+from tracing.tail import Outrun, Tail, Tails
 from tracing.visits import pseudonyms_of
 
 ID_BYTES: Final = 16
@@ -101,6 +102,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     left_out: LeftOut | msgspec.UnsetType = msgspec.UNSET
 
 
+class Reins(NamedTuple):
+    """How far a search may go, and who is told how far it is: whatever `on_read` raises ends it."""
+
+    bounds: Bounds
+    on_read: Callable[[int, int], None]
+
+
 class Tracer:
     """Answers questions from the read models. Thread-safe: what one question has read is its own."""
 
@@ -127,6 +135,7 @@ class Tracer:
         self._random: Final = random
         self._settled: Final = settled
         self._late: Final = LateScans(store)
+        self._tails: Final = Tails(self._moments, registry, self._late)
         self._on_step: Final = on_step
 
     def trace(
@@ -135,20 +144,35 @@ class Tracer:
         *,
         bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
+        early: bool = True,
     ) -> Answer:
         """The answer, from everything received by `as_of` and nothing later.
+
+        `early`: what came in last may be on its way while the rest is searched; a long search better waits first, and
+        need not begin again.
 
         A question that is resolved already is asked as it is. `on_read` is told again and again how many people were
         read, of how many that are known to be needed so far; what it raises ends the trace. Raises
         `ProblemError` (those of `resolve`, BEHIND, TRACE_TOO_LARGE), `StoreDown` and `StreamDown`.
         """
-        mark = time.perf_counter()
-        search = self.search(question, bounds=bounds, on_read=on_read)
-        mark = self._lap("wait", mark)
-        found = list(levels(search.question, search.reading))
+        return self._traced(question, Reins(bounds, on_read), early=early)
+
+    def _traced(self, question: Question | ResolvedQuestion, reins: Reins, *, early: bool) -> Answer:
+        began = time.perf_counter()
+        search = self._begun(question, reins, early=early)
+        waited = time.perf_counter() - began
+        try:
+            found = list(levels(search.question, search.reading))
+            if search.tail is not None:
+                search.tail.know_registry()
+                waited += search.tail.seconds_waited
+        except Outrun:
+            return self._traced(question, reins, early=False)
         if behind(self._registry.kept.kept_from, search.reaches_from) != search.cut_off.kept_from:
-            return self.trace(question, bounds=bounds, on_read=on_read)  # what was read may have gone
-        mark = self._lap("search", mark)
+            return self._traced(question, reins, early=False)  # what was read may have gone
+        found_at = time.perf_counter()
+        self._on_step("wait", waited)
+        self._on_step("search", found_at - began - waited)
         answer = Answer(
             id="",
             asked_at=0,
@@ -167,7 +191,7 @@ class Tracer:
             asked_at=search.asked_at,
             fingerprint=hashlib.sha256(codec.to_json(answer)).hexdigest(),
         )
-        self._lap("answer", mark)
+        self._on_step("answer", time.perf_counter() - found_at)
         return answer
 
     def check(self, question: Question) -> None:
@@ -186,31 +210,51 @@ class Tracer:
 
         Arguments and errors as of `trace`.
         """
+        return self._begun(question, Reins(bounds, on_read), early=False)
+
+    def _begun(self, question: Question | ResolvedQuestion, reins: Reins, *, early: bool) -> "Search":
         asked_at, wait = self._moments.now(), not isinstance(question, Question) or question.wait
-        self._moments.know_registry()
+        if isinstance(question, Question) and question.index.cases:
+            self._moments.know_registry()
         if isinstance(question, Question) and not wait and question.as_of is None:
             read_models = self._moments.read_models(0)
             question = msgspec.structs.replace(question, as_of=min(read_models.received, asked_at))
         as_of = self._resolved(question, asked_at).as_of  # a bad question is not kept waiting
-        settled = self._moments.awaited(as_of, asked_at, wait=wait)
-        resolved = self._resolved(question, asked_at)
-        windows = [(each.from_, each.to) for each in resolved.index]
-        moment = settled.reaching(self._registry.kept.kept_from, windows, "/to")
-        until = max(each.to for each in resolved.index) + resolved.lag_ms
+        settled = self._settled() if early and wait else None
+        tail = self._tails.begun(settled, as_of) if settled is not None else None
+        if tail is not None:
+            moment = Moment(asked_at=asked_at, as_of=as_of, read_models=tail.read_models)
+            search = self._searching(self._resolved(question, asked_at), moment, settled, reins, tail)
+            if search.reading.takes_settled:
+                return search
+        moment = self._moments.awaited(as_of, asked_at, wait=wait)
+        return self._searching(self._resolved(question, asked_at), moment, self._settled(), reins, None)
+
+    def _searching(
+        self,
+        question: ResolvedQuestion,
+        moment: Moment,
+        settled: SettledMark | None,
+        reins: Reins,
+        tail: Tail | None,
+    ) -> "Search":
+        windows = [(each.from_, each.to) for each in question.index]
+        moment = moment.reaching(self._registry.kept.kept_from, windows, "/to")
         reading = Reading(
             self._store,
             self._registry,
-            as_of=resolved.as_of,
-            until=until,
-            dwell_seconds=resolved.dwell_seconds,
-            bounds=bounds,
-            on_read=on_read,
-            leaving=self._leaving(resolved),
-            settled=self._settled(),
+            as_of=question.as_of,
+            until=max(each.to for each in question.index) + question.lag_ms,
+            dwell_seconds=question.dwell_seconds,
+            bounds=reins.bounds,
+            on_read=reins.on_read,
+            leaving=self._leaving(question),
+            settled=settled,
             read_models=moment.read_models,
             late=self._late,
+            tail=tail,
         )
-        return Search(reading, resolved, CutOff.of(moment), asked_at)
+        return Search(reading, question, CutOff.of(moment), moment.asked_at, tail)
 
     def reading(self, question: ResolvedQuestion) -> Reading:
         """What the question reads, nobody yet; it waits for nothing, and walks every stay from its scans."""
@@ -251,20 +295,24 @@ class Tracer:
         reader = DoubtReader(self._store, self._registry, as_of=question.as_of, thresholds=asked.thresholds)
         return Leaving(reader, self._registry, self._registry.places_as_of(question.as_of), asked.reasons)
 
-    def _lap(self, step: str, since: float) -> float:
-        now = time.perf_counter()
-        self._on_step(step, now - since)
-        return now
-
 
 class Search:
     """One question on its way to an answer. `asked_at` in Unix ms."""
 
-    def __init__(self, reading: Reading, question: ResolvedQuestion, cut_off: CutOff, asked_at: int) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        question: ResolvedQuestion,
+        cut_off: CutOff,
+        asked_at: int,
+        tail: Tail | None = None,
+    ) -> None:
+        """`tail` is there where the read models need not have everything yet."""
         self.reading: Final = reading
         self.question: Final = question
         self.cut_off: Final = cut_off
         self.asked_at: Final = asked_at
+        self.tail: Final = tail
 
     def sources(self) -> list[Source]:
         """The index subjects in their windows."""

@@ -64,6 +64,7 @@ class Asker:
         *,
         bounds: Bounds = AT_ONCE,
         on_read: Callable[[int, int], None] = lambda read, known: None,
+        early: bool = True,
     ) -> Given:
         """The answer, recorded and saved. Raises as `Tracer.trace` and `AuditLog.write` do.
 
@@ -71,7 +72,7 @@ class Asker:
         nothing is saved, but who asked is recorded, since the problem says when somebody was scanned.
         """
         began = time.perf_counter()
-        answer = self._tracer.trace(question, bounds=bounds, on_read=on_read)
+        answer = self._tracer.trace(question, bounds=bounds, on_read=on_read, early=early)
         answered = time.perf_counter()
         self._metrics.trace_seconds.observe(answered - began)
         nobody = absence(answer.index, self._registry)

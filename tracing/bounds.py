@@ -7,15 +7,18 @@ import msgspec
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """`subjects`: people whose scans are read and walked. At each depth, `stays`: settled stays of others that are
-    read; `encounters`: those told of as evidence.
+    read; `stays_expected`: how many are to be expected by those read so far; `encounters`: those told of as evidence.
     """
 
     subjects: int
     stays: int
+    stays_expected: int
     encounters: int
 
 
-AT_ONCE: Final = Bounds(subjects=100_000, stays=2_000_000, encounters=100_000)
+AT_ONCE: Final = Bounds(subjects=100_000, stays=2_000_000, stays_expected=2**62, encounters=100_000)
 """Some seconds, some hundred MB, and an answer of up to 50 MB."""
-AS_JOB: Final = Bounds(subjects=1_000_000, stays=20_000_000, encounters=1_000_000)
+ELSE_AS_JOB: Final = msgspec.structs.replace(AT_ONCE, stays_expected=3_000_000)
+"""The same where a job takes over: an expectation that is wrong does no harm, and one that is right saves seconds."""
+AS_JOB: Final = Bounds(subjects=1_000_000, stays=20_000_000, stays_expected=2**62, encounters=1_000_000)
 """Some minutes and some GB, of which one job at a time has need."""

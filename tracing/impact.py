@@ -131,8 +131,8 @@ class Supposition:
 
     def _on(self, question: ResolvedQuestion) -> Changes:
         try:
-            before = self._tracer.trace(question, bounds=AS_JOB)
-            after = self._other.trace(question, bounds=AS_JOB)
+            before = self._tracer.trace(question, bounds=AS_JOB, early=False)
+            after = self._other.trace(question, bounds=AS_JOB, early=False)
             if before.contacts == after.contacts:
                 return Effect.UNCHANGED, [], [], []
             recall = recall_of(

@@ -153,6 +153,7 @@ class Jobs:
                 job.purpose,
                 bounds=AS_JOB,
                 on_read=lambda read, known: self._on_read(job, read, known),
+                early=False,
             )
         except _Stopped:
             if job.cancelled.is_set():

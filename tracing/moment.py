@@ -6,7 +6,7 @@ from typing import Final, Protocol
 import msgspec
 
 from events.problems import BEHIND, ProblemError
-from storage.watermarks import Name, Watermark
+from storage.watermarks import Asked, Laid, Name, Watermark
 from tracing.question import resolve_as_of
 from tracing.registry import CaughtUp
 from tracing.retention.horizon import behind, require_kept
@@ -21,9 +21,15 @@ class ReadModels(Protocol):
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         """The first watermark at or past `received` (ms); None when the time is over."""
 
+    def ask(self, received: int) -> Asked | None:
+        """How far the read models are, having the log asked for what it lacks up to `received` (ms)."""
+
+    def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> Laid | None:
+        """Once the log has everything up to `received` (ms), for which was asked; None when the time is over."""
+
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """When something was asked, as of when it is answered, and how far the read models are, which is at least there.
+    """When something was asked, as of when it is answered, and how far the read models were when reading began.
 
     `kept_from` is there where the answer would need scans from before it: those are kept no longer. Times in Unix ms.
     """
@@ -35,11 +41,11 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def read_to(self) -> int:
-        """Up to where was read (Unix ms).
+        """Up to where was read (Unix ms): nobody answers before all of it can be.
 
         What the read models hold beyond `as_of` is not read: saying so would make two answers as of it differ.
         """
-        return min(self.read_models.received, self.as_of)
+        return self.as_of
 
     def reaching(self, kept_from: int, windows: Iterable[tuple[int, int]], pointer: str) -> "Moment":
         """The same for a question about these windows `[start, end)`: it says where scans that it needs are gone.
@@ -81,6 +87,23 @@ class Moments:
         if watermark is None or watermark.received < received:
             raise ProblemError(BEHIND.problem(pointer="/as_of"))
         return watermark
+
+    def ask(self, received: int) -> Asked | None:
+        """How far the read models are, having the log asked for what it lacks up to `received` (Unix ms).
+
+        None before they have begun. Raises `StreamDown`.
+        """
+        return self._watermarks.ask(received)
+
+    def laid(self, received: int, asked: Asked) -> Laid:
+        """Once the log has everything up to `received` (Unix ms), which `ask` has asked for.
+
+        Raises BEHIND as `ProblemError`, and `StreamDown`.
+        """
+        laid = self._watermarks.wait_laid(received, asked, READ_MODELS_WAIT_SECONDS_MAX)
+        if laid is None:
+            raise ProblemError(BEHIND.problem(pointer="/as_of"))
+        return laid
 
     def settled(self, as_of: int | None) -> Moment:
         """Wait until everything received by `as_of` (Unix ms; None: now) can be read.

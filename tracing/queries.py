@@ -186,25 +186,27 @@ class SettledAround(msgspec.Struct, frozen=True, kw_only=True):
     proof: bool
 
     SQL: ClassVar[str] = f"""
-SELECT place_hour, subject, start, end, entry, exit, settled$proof
+SELECT place_hour, subject, start, end, entry, exit, settled_for$proof
 FROM {STAYS_BY_PLACE_HOUR}
 WHERE place_hour IN $hours
 SETTINGS max_threads = $threads"""
     PROOF: ClassVar[str] = ", scans.1 AS devices, scans.2 AS seqs"
 
-    def read(self, store: Store, on_stays: Callable[[int], None]) -> Settled:
+    def read(self, store: Store, on_stays: Callable[[int, int], None]) -> Settled:
         """Each stay once, in its newest version.
 
-        `on_stays` is told again and again how many rows are read so far; whatever it raises ends the reading.
+        `on_stays` is told again and again how many rows are read so far, and how many are to be expected in all;
+        whatever it raises ends the reading.
         """
-        visits, settled, count = [NONE], [np.empty(0, dtype=np.int64)], 0
+        visits, settled, count, hours = [NONE], [np.empty(0, dtype=np.int64)], 0, 0
         for some in _pieces(self.surroundings.stay_hours.tolist(), STAY_HOURS_A_QUERY):
             rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
             if len(rows):
                 visits.append(_visits(rows, proof=self.proof))
-                settled.append(rows["settled"].astype(np.int64))
+                settled.append(rows["settled_for"].astype(np.int64))
             count += len(rows)
-            on_stays(count)
+            hours += len(some)
+            on_stays(count, count * len(self.surroundings.stay_hours) // hours)
         every, versions = together(visits), np.concatenate(settled)
         unsettled = numbered(every.subject[versions > self.settled])[0]
         return Settled(_newest(every, versions), unsettled, int(versions.max(initial=self.settled)))

@@ -17,11 +17,12 @@ from storage.settled import SettledMark
 from storage.watermarks import Watermark
 from tracing.bounds import AT_ONCE, Bounds
 from tracing.doubt_reading import Leaving
-from tracing.late import LateScans
+from tracing.late import LATE_ROWS_MAX, NOBODY_LATE, Late, LateScans, late_by_name
 from tracing.meetings import Present
 from tracing.overlap import Presence
 from tracing.queries import ScansOf, SettledAround, SubjectsAround, Surroundings
 from tracing.registry import Registry
+from tracing.tail import Outrun, Tail
 from tracing.visits import (
     NONE,
     Subjects,
@@ -32,6 +33,7 @@ from tracing.visits import (
     numbered,
     pseudonyms_of,
     stays_of,
+    subjects_of,
     together,
     walked,
 )
@@ -41,8 +43,6 @@ SUBJECTS_A_STEP: Final = 5_000
 LATE_MS_MAX: Final = 600_000
 """How long after the moment asked about the stays may be settled: whose they are no longer is found by reading all that
 came in meanwhile."""
-LATE_ROWS_MAX: Final = 5_000_000
-"""The same where they were settled before: so many scans may have come in since."""
 
 
 class Reading:
@@ -62,13 +62,15 @@ class Reading:
         settled: SettledMark | None = None,
         read_models: Watermark | None = None,
         late: LateScans | None = None,
+        tail: Tail | None = None,
     ) -> None:
         """`as_of`: what was received later does not exist. `until`: stays that begin later are not needed (Unix ms).
 
         `dwell_seconds` overrides the places' dwell by category. `on_read` is told how many people are read, of how many
         that are known to be needed; whatever it raises ends the reading. `settled` is the mark of the settled stays,
         `read_models` how far the read models are, `late` whose scans came in since: they decide how quickly `around`
-        answers, never what.
+        answers, never what. `tail`: the read models need not have everything received by `as_of` yet, and
+        `around` waits for the rest.
         """
         self.stays: Final = _StaysBySubject(self.place_id, registry.device_id)
         self.without_scans: Final[set[str]] = set()
@@ -85,8 +87,11 @@ class Reading:
         self._on_read: Final = on_read
         self._settled: Final = settled
         self._read_models: Final = read_models
-        # Others ask about later moments: theirs is left as it is.
-        self._late: Final = late if late is not None and settled and settled.received <= as_of else LateScans(store)
+        self._late: Final = late or LateScans(store)
+        self._tail = tail
+        self._lately: Late | None = None
+        self._unproven: Final[list[str]] = []
+        """Who was loaded while scans of theirs may have been on their way."""
         self._table: Final = PlaceTable(registry.places_around(as_of, ()))
         self._ids: Final[dict[int, str]] = {}
         self._numbers: Final[dict[str, int]] = {}
@@ -96,7 +101,7 @@ class Reading:
     def load(self, subjects: Iterable[str]) -> None:
         """Read and walk the scans of those who are not read yet.
 
-        Raises `StoreDown`, and TRACE_TOO_LARGE as `ProblemError` where they become too many.
+        Raises `StoreDown`, and TRACE_TOO_LARGE as `ProblemError` where they become too many; with a tail as it does.
         """
         fresh = sorted(set(subjects) - self.stays.keys())
         known = len(self.stays) + len(fresh)
@@ -124,18 +129,21 @@ class Reading:
         surroundings = self._surroundings(there.place, there.start, there.end + lag_ms)
         mark = self._usable_mark()
         if mark is None:
-            return self.visits(self._load_around(surroundings))
+            return self._walked_around(surroundings)
         query = SettledAround(surroundings=surroundings, settled=mark.received, proof=proof)
         settled = query.read(self._store, self._on_stays)
         met, unsettled = settled.visits, settled.unsettled
         if settled.newest > max(mark.received, self._as_of):
             # All may have been settled anew and exchanged: then nothing tells of stays that were there until then.
-            return self.visits(self._load_around(surroundings))
-        if self._came_in_since(mark):
-            people = numbered(np.concatenate((met.subject, self._scanned_in(surroundings))))[0]
-            after, upto = sorted((mark.received, self._as_of))
-            late = self._late.between(after, upto).who(people)
-            unsettled = numbered(np.concatenate((unsettled, people[late])))[0]
+            return self._walked_around(surroundings)
+        late = self._late_since(mark)
+        if late.pieces:
+            people = [met.subject, late.near(surroundings)]
+            if self._as_of < mark.received:
+                # Stays that know what nobody knew as of the moment asked about may not name whoever was here.
+                people.append(self._scanned_in(surroundings))
+            there_lately = numbered(np.concatenate(people))[0]
+            unsettled = numbered(np.concatenate((unsettled, there_lately[late.who(there_lately)])))[0]
         if not len(unsettled):
             return at_moment(met, self._as_of)
         self.load(pseudonyms_of(unsettled))
@@ -164,6 +172,11 @@ class Reading:
         return sum(self._unplaced.get(subject, 0) for subject in subjects)
 
     @property
+    def takes_settled(self) -> bool:
+        """Whether `around` reads settled stays, as it is now."""
+        return self._usable_mark() is not None
+
+    @property
     def device_id(self) -> Callable[[int], str]:
         """The id of a device by its number."""
         return self._registry.device_id
@@ -174,13 +187,16 @@ class Reading:
             self._know(np.array([number], dtype=np.int64))
         return self._ids[number]
 
-    def _on_stays(self, stays: int) -> None:
-        """So many settled stays are read at this depth."""
+    def _on_stays(self, stays: int, expected: int) -> None:
+        """So many settled stays are read at this depth, and so many are to be expected in all."""
         if stays > self.bounds.stays:
             raise ProblemError(TRACE_TOO_LARGE.problem(f"more than {self.bounds.stays:,} stays of others"))
+        if expected > self.bounds.stays_expected:
+            raise ProblemError(TRACE_TOO_LARGE.problem(f"some {expected:,} stays of others, by the first of them"))
         self._on_read(len(self.stays), len(self.stays))
 
     def _load(self, fresh: Sequence[str]) -> None:
+        self._see_scans_of(fresh)
         scanned: set[str] = set()
         for read in self._scans_of(fresh, until=self._until).read(self._store, self._registry.device_id):
             names = pseudonyms_of(read.subjects)
@@ -204,6 +220,11 @@ class Reading:
         people = self._scanned_in(surroundings)
         self.load(pseudonyms_of(people))
         return people
+
+    def _walked_around(self, surroundings: Surroundings) -> Visits:
+        """The stays of whoever was scanned there."""
+        self._fold()
+        return self.visits(self._load_around(surroundings))
 
     def _scanned_in(self, surroundings: Surroundings) -> Subjects:
         asked = SubjectsAround(surroundings=surroundings, as_of=self._as_of, kept_from=self._kept_from)
@@ -239,6 +260,47 @@ class Reading:
         if self._read_models is None or self._as_of < mark.received:
             return 1
         return self._read_models.rows - mark.rows
+
+    def _late_since(self, mark: SettledMark) -> Late:
+        """Whose scans came in between the mark and the moment asked about.
+
+        With a tail it waits until they are all in the log, and raises `Outrun` where one was missed.
+        """
+        if self._lately is None:
+            self._lately = self._tail.late() if self._tail is not None else self._read_late(mark)
+            if self._on_their_way(self._lately, self._unproven):
+                raise Outrun
+            self._unproven.clear()
+        return self._lately
+
+    def _read_late(self, mark: SettledMark) -> Late:
+        if self._as_of < mark.received:
+            return late_by_name(self._store, self._as_of, mark.received)
+        return self._late.between(mark.received, self._as_of) if self._came_in_since(mark) else NOBODY_LATE
+
+    def _see_scans_of(self, fresh: Sequence[str]) -> None:
+        """Have all scans of these in the read models before they are read; or see later whether they were."""
+        if self._tail is None:
+            return
+        if self._lately is None:
+            self._unproven.extend(fresh)
+        elif self._on_their_way(self._lately, fresh):
+            self._fold()
+
+    def _on_their_way(self, late: Late, people: Sequence[str]) -> bool:
+        """Whether scans of any of these came in that the read models did not have at first."""
+        if self._tail is None or not people:
+            return False
+        return bool(late.who_since(self._tail.read_models.received, subjects_of(people)).any())
+
+    def _fold(self) -> None:
+        """Have everything received by the moment asked about in the read models."""
+        if self._tail is None:
+            return
+        self._tail.fold()
+        if self._unproven:
+            raise Outrun
+        self._tail = None
 
     def _know(self, numbers: Ints) -> None:
         """Get to know the places of these numbers, and those around them, if anybody ever registered them."""

@@ -4,6 +4,7 @@ A trace as of T sees the places as they were registered at T, so that a dwell ch
 """
 
 import threading
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -43,11 +44,14 @@ class Registry:
         self._subjects: Final[dict[str, Subject]] = {}
         self.kept: Final = Kept()
         self.closings: Final = Closings()
+        self._recorded_at: Final = array("q")
+        """When (Unix ms) each event was recorded."""
         self._lock: Final = threading.Lock()
 
     def apply(self, recorded: Recorded) -> None:
         """Take in the next event of the control stream, in its order."""
         with self._lock:
+            self._recorded_at.append(recorded.at)
             self.stay_rules.apply(recorded)
             self.kept.apply(recorded)
             self.closings.apply(recorded)
@@ -66,6 +70,16 @@ class Registry:
                     self._revoke(token_id)
                 case _:
                     pass
+
+    @property
+    def events(self) -> int:
+        """How many it has taken in so far."""
+        return len(self._recorded_at)
+
+    def learned(self, events: int, upto: int) -> bool:
+        """Whether any event after the first so many was recorded by `upto` (Unix ms)."""
+        with self._lock:
+            return any(at <= upto for at in self._recorded_at[events:])
 
     def places(self) -> PlaceTree:
         """The places as they are now."""

@@ -19,7 +19,7 @@ from projections.scans_by_subject import SCANS_BY_SUBJECT
 from projections.settlement import Settlement, SettlementLimits
 from projections.settler import Settler, SettlerLimits
 from projections.stay_rules import StayRules
-from projections.stays import Sighting, Stay, walk
+from projections.stays import STAY_MS_MAX, Sighting, Stay, walk
 from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR, digest
 from storage.clickhouse import Store
 from storage.control import FIRST, ControlLog
@@ -148,7 +148,7 @@ class SettlingWorld:
         rules = self.rules()
         rows = self.store.rows(
             "SELECT place_hour, subject, toUnixTimestamp64Milli(start), toUnixTimestamp64Milli(end), entry::String,"
-            f" exit::String, scans.device, scans.seq, settled FROM {STAYS_BY_PLACE_HOUR}"
+            f" exit::String, scans.device, scans.seq, settled_for FROM {STAYS_BY_PLACE_HOUR}"
         )
         latest: dict[tuple[int, bytes, int, str], tuple[int, SettledStay]] = {}
         for place_hour, subject, start, end, entry, exit_, devices, seqs, version in rows:
@@ -235,7 +235,8 @@ class SettlingWorld:
             if isinstance(one.event, PlaceRegistered) and one.event.place.id == place
         )
         dwell = rules.places.around(mark, [number]).by_id[place].dwell_ms
-        return {max(piece, 0) // HOUR_MS for piece in range(start, end, dwell)}
+        last = {max(end - 1, 0) // HOUR_MS} if end - start == STAY_MS_MAX else set()
+        return {max(piece, 0) // HOUR_MS for piece in range(start, end, dwell)} | last
 
 
 def known_for_ever(stays: dict[bytes, list[SettledStay]]) -> dict[bytes, list[SettledStay]]:

@@ -10,6 +10,7 @@ from events.places import Place, PlaceTree
 from projections.difference import missing, tails, unchanged
 from projections.places_together import Ints, PlaceTable
 from projections.stay_rows import Keys, keys_of
+from projections.stays import STAY_MS_MAX
 from projections.walk_together import DWELL, UNENDED, Scans, Stays, in_order, walk_together
 
 HOUR_MS: Final = 3_600_000
@@ -122,17 +123,18 @@ def test_a_stay_stands_once_a_dwell_and_once_an_hour() -> None:
     )
     ints = np.array
     stays = Stays(
-        subject=ints([0, 1, 2, 3]),
-        place=ints([1, 2, 2, 2]),
-        start=ints([HOUR_MS - 60_000, 3 * HOUR_MS + 1, 3 * HOUR_MS, -5]),
-        end=ints([2 * HOUR_MS + 1, 5 * HOUR_MS + 1, 8 * HOUR_MS, 10]),
-        entry=ints([1, 1, 1, 2]),
-        exit=ints([1, 1, 1, 1]),
-        first=ints([0, 1, 2, 3, 4]),
-        scans=ints([0, 1, 2, 3]),
+        subject=ints([0, 1, 2, 3, 4]),
+        place=ints([1, 2, 2, 2, 2]),
+        start=ints([HOUR_MS - 60_000, 3 * HOUR_MS + 1, 3 * HOUR_MS, -5, HOUR_MS // 2]),
+        end=ints([2 * HOUR_MS + 1, 5 * HOUR_MS + 1, 8 * HOUR_MS, 10, HOUR_MS // 2 + STAY_MS_MAX]),
+        entry=ints([1, 1, 1, 2, 1]),
+        exit=ints([1, 1, 1, 1, 1]),
+        first=ints([0, 1, 2, 3, 4, 5]),
+        scans=ints([0, 1, 2, 3, 4]),
     )
     keys, which = keys_of(stays, places)
     hours = [
         (int(stay), int(key >> 32), int(key & 0xFFFF_FFFF)) for stay, key in zip(which, keys.place_hour, strict=True)
     ]
-    assert hours == [(0, 1, 0), (0, 1, 1), (1, 2, 3), (2, 2, 3), (2, 2, 5), (2, 2, 7), (3, 2, 0)]
+    assert hours[:7] == [(0, 1, 0), (0, 1, 1), (1, 2, 3), (2, 2, 3), (2, 2, 5), (2, 2, 7), (3, 2, 0)]
+    assert hours[7:] == [(4, 2, hour) for hour in (*range(0, 24, 2), 24)], "and at its last hour, which a day has ended"

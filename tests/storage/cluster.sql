@@ -401,3 +401,31 @@ SETTINGS replicated_deduplication_window = 0, fsync_after_insert = 1, min_compre
 
 CREATE TABLE IF NOT EXISTS clusters ON CLUSTER country AS clusters_local
 ENGINE = Distributed('country', 'truyvet', 'clusters_local', 0);
+
+DROP TABLE IF EXISTS stays_by_place_hour ON CLUSTER country SYNC;
+
+DROP TABLE IF EXISTS stays_by_place_hour_local ON CLUSTER country SYNC;
+
+CREATE TABLE IF NOT EXISTS stays_by_place_hour_local ON CLUSTER country (
+    place_hour UInt64 CODEC(Delta, LZ4),
+    subject FixedString(16) CODEC(LZ4),
+    start DateTime64(3, 'UTC') CODEC(LZ4),
+    end DateTime64(3, 'UTC') CODEC(LZ4),
+    entry Enum8('measured' = 1, 'imputed' = 2) CODEC(LZ4),
+    exit Enum8('gone' = 0, 'measured' = 1, 'moved' = 2, 'dwell' = 3, 'unended' = 4) CODEC(LZ4),
+    scans Array(Tuple(device UInt32, seq UInt64)) CODEC(LZ4),
+    settled_for Int64 CODEC(LZ4)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', settled_for)
+PARTITION BY toMonday(start)
+PRIMARY KEY place_hour
+ORDER BY (place_hour, subject, start, entry)
+SETTINGS replicated_deduplication_window = 0, index_granularity = 20, min_bytes_for_wide_part = 1000000000000, min_rows_for_wide_part = 1000000000000,
+    merge_selector_base = 10, auto_statistics_types = '', ratio_of_defaults_for_sparse_serialization = 1,
+    min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1,
+    fsync_after_insert = 1, min_compressed_bytes_to_fsync_after_fetch = 1, fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS stays_by_place_hour ON CLUSTER country AS stays_by_place_hour_local
+ENGINE = Distributed('country', 'truyvet', 'stays_by_place_hour_local', cityHash64(place_hour));
+
+ALTER TABLE settled_local ON CLUSTER country DROP PARTITION ID 'all';

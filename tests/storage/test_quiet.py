@@ -6,7 +6,7 @@ import redis
 from storage.partitions import ONLY
 from storage.quiet import quiet
 from storage.stream import PROMISE_AHEAD_MS_MAX, FrozenRange, Promised, ScanStream
-from storage.watermarks import Watermark, Watermarks
+from storage.watermarks import Asked, Watermark, Watermarks
 
 LAID = 6
 WAIT_SECONDS_MAX = 10.0
@@ -104,6 +104,20 @@ def test_read_models_that_lack_something_are_waited_for(valkey: "redis.Redis") -
     watermarks.publish("read-models", Watermark(LAID - 1, 0))
     assert watermarks.wait("read-models", server_ms(valkey), 0.05) is None
     assert valkey.exists(ONLY.nudge)
+
+
+def test_where_nothing_is_on_its_way_nobody_is_asked_and_the_read_models_have_it(valkey: "redis.Redis") -> None:
+    sink_that_laid(valkey)
+    watermarks = Watermarks(valkey)
+    watermarks.publish("read-models", Watermark(LAID, 7))
+    now = server_ms(valkey)
+    asked = watermarks.ask(now)
+    assert asked == Asked(Watermark(LAID, 7), nudged=False)
+    assert not valkey.exists(ONLY.nudge)
+    laid = watermarks.wait_laid(now, asked, WAIT_SECONDS_MAX)
+    assert laid is not None
+    assert laid.received >= now
+    assert (laid.rows, laid.folded) == (7, True)
 
 
 def test_one_busy_partition_of_many_is_waited_for(valkey: "redis.Redis") -> None:

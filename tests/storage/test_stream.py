@@ -400,3 +400,14 @@ def test_a_server_out_of_memory_lets_the_sink_work_it_off(valkey: "redis.Redis")
     finally:
         valkey.config_set("maxmemory", 0)
     assert valkey.xlen(ONLY.scans) == 0
+
+
+def test_of_several_nudges_the_newest_is_seen_and_the_others_are_answered_with_it(valkey: "redis.Redis") -> None:
+    """Each would else have the sink lay a small range of its own."""
+    sink = ScanStream(valkey, owner="me")
+    for number in range(3):
+        valkey.xadd(ONLY.nudge, {"laid": number}, id=f"{number + 1}-0")
+    newest = "3-0"
+    assert sink.await_nudge("0-0", 1_000) == newest
+    assert sink.wait("0-0", "0-0", 1_000) == newest
+    assert sink.await_nudge(newest, 1) == newest

@@ -15,7 +15,7 @@ from events.problems import ProblemError
 from events.scans import Kind
 from projections.stays import EntryKnown, ExitKnown, Stay
 from storage.clickhouse import Store
-from storage.watermarks import Name, Watermark, Watermarks
+from storage.watermarks import Asked, Name, Watermark, Watermarks
 from tests.tracing.cases import CaseScan
 from tests.tracing.world import FOREVER, World, name_of, pseudonym
 from tracing import queries, reading
@@ -158,6 +158,12 @@ def test_what_is_recorded_by_as_of_while_a_trace_waits_is_known_to_it(world: Wor
             recorded.append(lambda: world.confirm(shorter, world.now - 1))
             return Watermark(received, 0)
 
+        def ask(self, received: int) -> None:
+            return None
+
+        def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> None:
+            return None
+
     def caught_up(seconds: float) -> bool:
         while recorded:
             recorded.pop()()
@@ -177,6 +183,12 @@ def test_stays_know_what_is_recorded_while_they_wait(world: World) -> None:
         def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark:
             waited.append(True)
             return Watermark(received, 0)
+
+        def ask(self, received: int) -> None:
+            return None
+
+        def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> None:
+            return None
 
     def caught_up(seconds: float) -> bool:
         if waited:

@@ -23,10 +23,11 @@ from tests.tracing.desk import AN, BINH, HOUR, PURPOSE, Desk, now_ms, visit
 from tests.tracing.test_routes import is_problem
 from tracing import jobs as jobs_module
 from tracing.answer import Answer, Tracer
-from tracing.bounds import AT_ONCE, Bounds
+from tracing.bounds import ELSE_AS_JOB
 from tracing.jobs import Jobs
 from tracing.presets import PRESETS
 from tracing.question import Index, Question
+from tracing.routes import traces
 
 CHI: Final = bytes(range(32, 48))
 STRANGER: Final = "f" * 32
@@ -361,14 +362,7 @@ class TestJobs:
     def test_what_is_too_large_for_an_answer_becomes_a_job_by_itself(
         self, desk: Desk, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = desk.parts.asker.ask
-
-        one = msgspec.structs.replace(AT_ONCE, subjects=1)
-
-        def narrow(*arguments: Any, bounds: Bounds = one, **more: Any) -> Any:
-            return whole(*arguments, bounds=bounds, **more)
-
-        monkeypatch.setattr(desk.parts.asker, "ask", narrow)
+        monkeypatch.setattr(traces, "ELSE_AS_JOB", msgspec.structs.replace(ELSE_AS_JOB, subjects=1))
         answer = ask(desk, "/v1/traces", **question(world))
         assert answer.status_code == 202, answer.text
         assert "Preference-Applied" not in answer.headers

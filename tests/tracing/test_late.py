@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 from events.scans import LOG_ROW
@@ -10,9 +11,11 @@ from storage.clickhouse import Store
 from storage.native import Columns
 from tests.builders import log_row
 from tests.tracing.world import name_of, pseudonym
-from tracing.late import PIECE_MS_MAX, LateScans
+from tracing.late import KEPT_MS, PIECE_MS_MAX, LateScans, late_by_name
+from tracing.queries import Surroundings
 from tracing.visits import numbered, pseudonyms_of, subjects_of
 
+PLACE: Final = 5
 AT: Final = 1_700_000_000_000
 PEOPLE: Final = numbered(subjects_of([pseudonym(name) for name in "abcdef"]))[0]
 
@@ -20,7 +23,7 @@ PEOPLE: Final = numbered(subjects_of([pseudonym(name) for name in "abcdef"]))[0]
 def lay(store: Store, **received: int) -> None:
     """A scan of each of these, received so many ms after `AT`."""
     rows = [
-        stamped(log_row(1, after + 1, AT, 5, bytes.fromhex(pseudonym(name))), LOG_ROW.size, AT + after)
+        stamped(log_row(1, after + 1, AT, PLACE, bytes.fromhex(pseudonym(name))), LOG_ROW.size, AT + after)
         for name, after in received.items()
     ]
     store.insert_rowbinary("log", b"".join(rows), token=repr(received))
@@ -81,7 +84,52 @@ def test_whoever_asks_about_earlier_has_it_read_anew(store: Store, spans: list[t
 
 def test_a_hole_in_time_is_read_too(store: Store, spans: list[tuple[int, int]]) -> None:
     scans = LateScans(store)
-    lay(store, a=10, b=20, c=30)
+    later = 2 * KEPT_MS
+    lay(store, a=10, b=20, c=later + 30)
     assert late(scans, 0, 10) == "a"
-    assert late(scans, 25, 30) == "c"
-    assert spans == [(0, 10), (25, 30)]
+    assert late(scans, later + 25, later + 30) == "c"
+    assert spans == [(0, 10), (later + 25, later + 30)]
+
+
+def test_late_scans_near_a_place_are_told_by_whose_they_are(store: Store) -> None:
+    lay(store, a=10, b=20)
+    late = LateScans(store).between(AT, AT + 30)
+    hour = 3_600_000
+
+    def near(place: int, start: int, end: int) -> list[str]:
+        column = [np.array([each], dtype=np.int64) for each in (place, hour, AT + start, AT + end)]
+        return sorted(map(name_of, pseudonyms_of(late.near(Surroundings(*column)))))
+
+    assert near(PLACE, -1_000, 1_000) == ["a", "b"]
+    assert near(PLACE, hour, 2 * hour) == ["a", "b"], "up to the dwell before"
+    assert near(PLACE, hour + 1, 2 * hour) == []
+    assert near(PLACE, -hour, 0) == [], "they came when it was over"
+    assert near(PLACE + 1, -1_000, 1_000) == []
+
+
+def test_who_came_in_after_a_moment_is_told_to_the_millisecond(store: Store) -> None:
+    lay(store, a=10, b=20, c=30)
+    late = LateScans(store).between(AT, AT + 30)
+
+    def since(received: int) -> str:
+        who = late.who_since(AT + received, PEOPLE)
+        return "".join(map(name_of, pseudonyms_of(PEOPLE[who])))
+
+    assert [since(9), since(10), since(29), since(30)] == ["abc", "bc", "c", ""]
+
+
+def test_however_many_they_are_they_are_told_by_name(store: Store) -> None:
+    lay(store, a=10, b=20, c=30)
+    who = late_by_name(store, AT + 10, AT + 20).who(PEOPLE)
+    assert list(map(name_of, pseudonyms_of(PEOPLE[who]))) == ["b"]
+
+
+def test_who_asks_by_the_mark_of_a_moment_before_has_nothing_read_again(
+    store: Store, spans: list[tuple[int, int]]
+) -> None:
+    lay(store, a=10, b=20)
+    scans = LateScans(store)
+    assert late(scans, 0, 30) == "ab"
+    assert late(scans, 15, 30) == "ab"
+    assert late(scans, 5, 30) == "ab"
+    assert spans == [(0, 30)]

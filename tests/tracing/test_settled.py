@@ -13,10 +13,10 @@ from events.problems import ProblemError
 from events.scans import Kind
 from storage.clickhouse import Store
 from storage.settled import SettledMark
-from tests.tracing.cases import CaseScan, WorkedCase, place_list
-from tests.tracing.world import World, name_of, pseudonym, question_of
+from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
+from tests.tracing.world import FOREVER, Arriving, World, name_of, pseudonym, question_of
 from tests.tracing.worlds import MINUTE_MS, SPAN_STEPS, START_MS, STEP_MS, worlds
-from tracing import reading
+from tracing import queries, reading
 from tracing.bounds import AT_ONCE
 from tracing.question import Index, Question
 
@@ -49,6 +49,23 @@ def test_settled_or_walked_the_answer_is_the_same_to_the_byte(
         patch.setattr(reading, "LATE_MS_MAX", AFTER_ALL)
         settled = world.tracer().trace(question_of(case))
     assert codec.to_json(settled) == codec.to_json(walked)
+
+
+@given(case=worlds(), mark=moments, lag=st.integers(0, SPAN_STEPS), more=st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_an_answer_is_the_same_to_the_byte_where_its_last_scans_come_in_while_it_is_searched_for(
+    case: WorkedCase, mark: int, lag: int, more: int, read_models: Store
+) -> None:
+    scans = counted(case.scans, FOREVER)
+    world = World(read_models, place_list(case.places))
+    world.deliver(case.scans)
+    walked = world.tracer().trace(question_of(case))
+    world = World(read_models, place_list(case.places))
+    arriving = Arriving(world, scans, max(case.query.as_of - lag * STEP_MS, START_MS))
+    world.settle(min(mark, arriving.received))
+    world.fold(scans[-more:] if more else [])  # what is folded in and not told of yet
+    found = world.tracer_awaiting(arriving, seed=1).trace(question_of(case))
+    assert codec.to_json(found) == codec.to_json(walked)
 
 
 def test_a_settled_stay_is_found_where_the_scans_of_nobody_are_walked(read_models: Store) -> None:
@@ -87,6 +104,25 @@ def test_stays_settled_for_a_later_moment_than_the_mark_and_the_question_are_not
     assert [name_of(contact.subject) for contact in world.tracer().trace(question).contacts] == ["a"]
 
 
+def test_whoever_left_a_place_and_was_seen_elsewhere_before_only_later_is_found(read_models: Store) -> None:
+    """By the exit alone they were there for the dwell; by what was known later they came when the other had gone."""
+    world = World(read_models, [CAFE, BUS])
+    at = START_MS + 10 * HOUR + 30 * MINUTE_MS
+    stay = [
+        CaseScan("d", 1, at, at, Kind.IN, "cafe", "f"),
+        CaseScan("d", 2, at + 10 * MINUTE_MS, at, Kind.OUT, "cafe", "f"),
+    ]
+    exit_alone = CaseScan("d", 3, at + 50 * MINUTE_MS, at + HOUR, Kind.OUT, "cafe", "a")
+    elsewhere = CaseScan("e", 1, at + 40 * MINUTE_MS, at + 2 * HOUR, Kind.IN, "bus", "a")
+    world.deliver([*stay, exit_alone, elsewhere])
+    world.settle(at + 2 * HOUR)
+    world.now = at + 2 * HOUR - 1
+    question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=at + HOUR, min_seconds=60)
+    assert [name_of(contact.subject) for contact in world.tracer().trace(question).contacts] == ["a"]
+    world.now += 1
+    assert world.tracer().trace(question).contacts == ()
+
+
 def test_more_settled_stays_than_one_answer_may_read_are_refused(read_models: Store) -> None:
     world = World(read_models, [CAFE, BUS])
     at = START_MS + 10 * HOUR
@@ -98,7 +134,34 @@ def test_more_settled_stays_than_one_answer_may_read_are_refused(read_models: St
     with pytest.raises(ProblemError) as caught:
         world.tracer().trace(question, bounds=msgspec.structs.replace(AT_ONCE, stays=3))
     assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("more than 3 stays of others")
-    enough = msgspec.structs.replace(AT_ONCE, stays=4)
+    with pytest.raises(ProblemError):
+        world.tracer().trace(question, bounds=msgspec.structs.replace(AT_ONCE, stays_expected=3))
+    enough = msgspec.structs.replace(AT_ONCE, stays=4, stays_expected=4)
     answer = world.tracer().trace(question, bounds=enough, on_read=lambda read, known: told.append((read, known)))
     assert len(answer.contacts) == 3
     assert told == [(1, 1), (1, 1)], "the index subject, then the stays of the others"
+
+
+def test_more_than_may_be_read_is_foreseen_by_what_was_read(
+    read_models: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(read_models, [CAFE, BUS])
+    hours = [START_MS + number * HOUR for number in range(10)]
+    world.deliver(
+        [
+            CaseScan("d", 10 * number + which, at, at, Kind.IN, "cafe", subject)
+            for number, at in enumerate(hours)
+            for which, subject in enumerate("fab", 1)
+        ]
+    )
+    world.now = START_MS + 12 * HOUR
+    world.settle(world.now)
+    monkeypatch.setattr(queries, "STAY_HOURS_A_QUERY", 5)
+    question = Question(index=Index(subjects=(pseudonym("f"),)), from_=START_MS, to=world.now)
+    told: list[tuple[int, int]] = []
+    reading_ahead = msgspec.structs.replace(AT_ONCE, stays=40, stays_expected=25)
+    with pytest.raises(ProblemError) as caught:
+        world.tracer().trace(question, bounds=reading_ahead, on_read=lambda read, known: told.append((read, known)))
+    assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("some 26 stays of others, by the first of them")
+    assert told == [(1, 1)], "the stays of the first hours were enough to know"
+    assert len(world.tracer().trace(question).contacts) == 2

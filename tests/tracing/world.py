@@ -3,7 +3,7 @@
 import itertools
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from events.cases import Case
@@ -15,7 +15,7 @@ from projections.settlement import Change, Settlement, SettlementLimits
 from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from storage.clickhouse import Store
 from storage.settled import SettledMark
-from storage.watermarks import Name, Watermark
+from storage.watermarks import Asked, Laid, Name, Watermark
 from tests.projections.settling import AHEAD
 from tests.tracing.cases import CaseScan, WorkedCase, counted, place_list
 from tracing.answer import Answer, Tracer
@@ -43,6 +43,60 @@ class CaughtUp:
     def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
         assert name == "read-models"
         return Watermark(self.received, self.rows) if received <= self.received else None
+
+    def ask(self, received: int) -> Asked | None:
+        return Asked(Watermark(self.received, self.rows), nudged=False)
+
+    def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> Laid | None:
+        return None
+
+
+class Arriving:
+    """Read models that have what was `received` by a moment; the rest is laid and folded in once it is waited for."""
+
+    def __init__(self, world: "World", scans: list[CaseScan], received: int) -> None:
+        self.received = received
+        self.folded = 0
+        self.on_laid: Callable[[], None] = lambda: None
+        """Called right after the rest is laid, which may be never."""
+        self.stuck = False
+        self.quiet = False
+        """Whether the read models turn out to have all of it, by then."""
+        self._world: Final = world
+        self._log: Final = [scan for scan in scans if scan.received > received]
+        self._models: Final = self._log.copy()
+        self._rows: Final = len(scans)
+        for scan in scans:
+            world.device_number(scan.device)
+        before = [scan for scan in scans if scan.received <= received]
+        world.lay(before)
+        world.fold(before)
+
+    def ask(self, received: int) -> Asked | None:
+        return Asked(self._mark(), nudged=True)
+
+    def wait_laid(self, received: int, asked: Asked, timeout_seconds: float) -> Laid | None:
+        if self.stuck:
+            return None
+        self._lay()
+        self.on_laid()
+        return Laid(received, self._rows, folded=self.quiet)
+
+    def wait(self, name: Name, received: int, timeout_seconds: float) -> Watermark | None:
+        assert name == "read-models"
+        if received > self.received:
+            self._lay()
+            self._world.fold(self._models)
+            self._models.clear()
+            self.folded += 1
+        return Watermark(max(received, self.received), self._rows - len(self._models))
+
+    def _lay(self) -> None:
+        self._world.lay(self._log)
+        self._log.clear()
+
+    def _mark(self) -> Watermark:
+        return Watermark(self.received, self._rows - len(self._models))
 
 
 def pseudonym(name: str) -> str:
@@ -85,13 +139,21 @@ class World:
         self.registry.apply(Recorded(at, DeviceKeyRevoked(device, DEVICE_KEY, revoked_from)))
 
     def deliver(self, deliveries: Iterable[CaseScan]) -> None:
-        """Put the first delivery of each scan into both read models, each row twice and in another order."""
+        """Put the first delivery of each scan into the log and into both read models."""
         scans = counted(deliveries, FOREVER)
+        self.lay(scans)
+        self.fold(scans)
+
+    def lay(self, scans: list[CaseScan]) -> None:
+        """Put first deliveries into the log."""
+        self._insert("log", b"".join(self._log_row(scan) for scan in scans))
+
+    def fold(self, scans: list[CaseScan]) -> None:
+        """Put first deliveries into both read models, each row twice and in another order."""
         for repetition in range(2):
             random.Random(repetition).shuffle(scans)
             self._insert("scans_by_subject", b"".join(self._subject_row(scan) for scan in scans))
             self._insert("scans_by_place_hour", b"".join(self._place_hour_row(scan) for scan in scans))
-        self._insert("log", b"".join(self._log_row(scan) for scan in scans))
         self.watermarks.rows += len(scans)
 
     def settle(self, upto: int) -> None:

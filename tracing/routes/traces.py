@@ -14,6 +14,7 @@ from tracing.access import Permission
 from tracing.answer import Answer
 from tracing.asker import QUESTION_PROBLEMS
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
+from tracing.bounds import ELSE_AS_JOB
 from tracing.contact_pages import ContactsPage, contacts_page
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
 from tracing.decoding import PURPOSE_HEADER, decode_body, decode_query, purpose_text
@@ -61,7 +62,7 @@ ASK: Final = Operation(
     summary="Who was with these people?",
     text=(
         "Answers with the contacts and the scans that prove each of them, and saves the answer. A trace waits until"
-        " all that was received by `as_of` is in the read models. Recorded in the audit log with its purpose"
+        " all that was received by `as_of` can be read. Recorded in the audit log with its purpose"
         f" ({PURPOSE_CHARACTERS_MIN} to {PURPOSE_CHARACTERS_MAX} characters). With `Prefer: respond-async`, and where"
         " too many people would have to be looked at for one answer, it becomes a job: 202, and its address in"
         " `Location`."
@@ -122,7 +123,7 @@ def ask_trace(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
         response.headers["Preference-Applied"] = ASYNC
         return response
     try:
-        given = parts.asker.ask(request.auth, asked, purpose)
+        given = parts.asker.ask(request.auth, asked, purpose, bounds=ELSE_AS_JOB)
     except ProblemError as error:
         if error.problem.name != problems.TRACE_TOO_LARGE.name:
             raise
