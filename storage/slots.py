@@ -25,8 +25,10 @@ from redis.retry import Retry
 
 from storage.addresses import Address
 
-LOOKUP_SECONDS_MAX: Final = 1.0
-"""How long one node may take to say who has a slot; then another is asked."""
+LOOKUP_SECONDS: Final = (0.2, 1.0)
+"""How long one node may take to say who has a slot before another is asked; and how long once none has said it. A few
+that are silent must not cost a partition whose server is there as long as `storage.backlog.ANSWER_SECONDS_MAX`.
+"""
 
 Range = tuple[int, int, list[Any]]
 """A row of CLUSTER SLOTS: first slot, last slot, then its primary as [host, port, …]; replicas come after it."""
@@ -70,9 +72,9 @@ class ClusterNodes:
 
     def primary(self, slot: int) -> Address:
         """Where the slot's primary is, by the first node that answers. Raises `redis.ConnectionError`."""
-        for node in self._in_turn():
+        for node, seconds in self._in_turn():
             try:
-                with redis.Redis(**self._question(node), retry=Retry(NoBackoff(), 0)) as client:
+                with redis.Redis(**self._question(node, seconds), retry=Retry(NoBackoff(), 0)) as client:
                     return self._learned(client.execute_command("CLUSTER SLOTS"), node, slot)
             except redis.RedisError:
                 self._silent.add(node)
@@ -80,25 +82,27 @@ class ClusterNodes:
 
     async def async_primary(self, slot: int) -> Address:
         """The same for an event loop."""
-        for node in self._in_turn():
+        for node, seconds in self._in_turn():
+            question = self._question(node, seconds)
             try:
-                async with redis.asyncio.Redis(**self._question(node), retry=AsyncRetry(NoBackoff(), 0)) as client:
+                async with redis.asyncio.Redis(**question, retry=AsyncRetry(NoBackoff(), 0)) as client:
                     return self._learned(await client.execute_command("CLUSTER SLOTS"), node, slot)  # type: ignore[no-untyped-call]
             except redis.RedisError:
                 self._silent.add(node)
         self._unanswered()
 
-    def _in_turn(self) -> list[Address]:
-        """In any order, since a node that is cut off from the others may tell of a cluster that is no more; those that
-        did not answer come last.
+    def _in_turn(self) -> list[tuple[Address, float]]:
+        """Whom to ask, and for how many seconds: in any order, since a node that is cut off from the others may tell
+        of a cluster that is no more; those that did not answer come last.
         """
-        return sorted(self._known, key=lambda node: (node in self._silent, random.random()))  # noqa: S311
+        nodes = sorted(self._known, key=lambda node: (node in self._silent, random.random()))  # noqa: S311
+        return [(node, seconds) for seconds in LOOKUP_SECONDS for node in nodes]
 
-    def _question(self, node: Address) -> dict[str, Any]:
-        """The options of a client that asks this node and does not wait long."""
+    def _question(self, node: Address, seconds: float) -> dict[str, Any]:
+        """The options of a client that asks this node and waits no longer."""
         host, port = node
-        seconds = {"socket_timeout": LOOKUP_SECONDS_MAX, "socket_connect_timeout": LOOKUP_SECONDS_MAX}
-        return {**self._options, **seconds, "host": host, "port": port, "ssl": self._tls}
+        waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        return {**self._options, **waits, "host": host, "port": port, "ssl": self._tls}
 
     def _learned(self, ranges: list[Range], node: Address, slot: int) -> Address:
         """The slot's primary; remembers every node that the answer names."""
