@@ -1,4 +1,4 @@
-"""Stays as rows of the table of settled stays: which name them, and what they are in RowBinary. Pure."""
+"""Stays as rows of the table of settled stays: which name them, and what they are in its columns. Pure."""
 
 from typing import Any, Final, NamedTuple
 
@@ -13,15 +13,12 @@ HOUR_MS: Final = 3_600_000
 PLACE_SHIFT: Final = 32
 _LENGTH_BITS: Final = 7
 """RowBinary writes how long an array is in groups of so many bits, the lowest first."""
-_HEAD: Final = (
-    ("place_hour", "<u8"),
-    ("subject", "S16"),
-    ("start", "<i8"),
-    ("end", "<i8"),
-    ("entry", "i1"),
-    ("exit", "i1"),
+STAY: Final = np.dtype(
+    [("subject", "S16"), ("start", "<i8"), ("entry", "i1"), ("end", "<i8"), ("exit", "i1"), ("settled_for", "<i8")]
 )
-_PROOF: Final = np.dtype([("device", "<u4"), ("seq", "<u8")])
+"""The column `stay`. What names a row comes first: the table is ordered by it."""
+SCAN: Final = np.dtype([("device", "<u4"), ("seq", "<u8")])
+"""An element of the column `proof`."""
 
 
 class Keys(NamedTuple):
@@ -60,7 +57,7 @@ def keys_of(stays: Stays, places: PlaceTable) -> tuple[Keys, Ints]:
 
 
 def packed(keys: Keys, which: Ints, stays: Stays, scans: Scans, *, subjects: NDArray[np.bytes_], settled: int) -> bytes:
-    """Rows in RowBinary: key `n` is of stay `which[n]`, or of one that is gone where that is negative.
+    """Rows in ClickHouse's RowBinary: key `n` is of stay `which[n]`, or of one that is gone where that is negative.
 
     `subjects` has each subject's 16 bytes by the number that names them.
     """
@@ -74,21 +71,28 @@ def packed(keys: Keys, which: Ints, stays: Stays, scans: Scans, *, subjects: NDA
         rows: NDArray[Any] = np.zeros(
             len(chosen),
             dtype=np.dtype(
-                [*_HEAD, ("length", "u1", (len(length),)), ("scans", _PROOF, (int(proofs),)), ("settled_for", "<i8")]
+                [
+                    ("place_hour", "<u8"),
+                    ("stay", STAY),
+                    ("length", "u1", (len(length),)),
+                    ("proof", SCAN, (int(proofs),)),
+                    ("settled_for", "<i8"),
+                ]
             ),
         )
         rows["place_hour"] = keys.place_hour[chosen]
-        rows["subject"] = subjects[keys.subject[chosen]]
-        rows["start"] = keys.start[chosen]
-        rows["end"] = np.where(there, stays.end[stay], keys.start[chosen]) if len(stays.end) else keys.start[chosen]
-        rows["entry"] = keys.entry[chosen]
-        rows["exit"] = np.where(there, stays.exit[stay], GONE) if len(stays.exit) else GONE
+        row = rows["stay"]
+        row["subject"] = subjects[keys.subject[chosen]]
+        row["start"] = keys.start[chosen]
+        row["entry"] = keys.entry[chosen]
+        row["end"] = np.where(there, stays.end[stay], keys.start[chosen]) if len(stays.end) else keys.start[chosen]
+        row["exit"] = np.where(there, stays.exit[stay], GONE) if len(stays.exit) else GONE
+        row["settled_for"] = rows["settled_for"] = settled
         rows["length"] = length
         if proofs:
             proving = stays.scans[stays.first[stay][:, None] + np.arange(proofs)]
-            rows["scans"]["device"] = scans.device[proving]
-            rows["scans"]["seq"] = scans.seq[proving]
-        rows["settled_for"] = settled
+            rows["proof"]["device"] = scans.device[proving]
+            rows["proof"]["seq"] = scans.seq[proving]
         pieces.append(rows.tobytes())
     return b"".join(pieces)
 

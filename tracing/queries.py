@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from projections.places_together import Bools, Ints
-from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT, STAYS_BY_PLACE_HOUR
+from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT, SCAN, STAY, STAYS_BY_PLACE_HOUR
 from projections.subject_scans import ALONE, NAMED, SUBJECTS_NAMED_MAX, SubjectScans
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
@@ -186,11 +186,11 @@ class SettledAround(msgspec.Struct, frozen=True, kw_only=True):
     proof: bool
 
     SQL: ClassVar[str] = f"""
-SELECT place_hour, subject, start, end, entry, exit, settled_for$proof
+SELECT place_hour, stay$proof
 FROM {STAYS_BY_PLACE_HOUR}
 WHERE place_hour IN $hours
 SETTINGS max_threads = $threads"""
-    PROOF: ClassVar[str] = ", scans.1 AS devices, scans.2 AS seqs"
+    PROOF: ClassVar[str] = ", proof"
 
     def read(self, store: Store, on_stays: Callable[[int, int], None]) -> Settled:
         """Each stay once, in its newest version.
@@ -203,7 +203,7 @@ SETTINGS max_threads = $threads"""
             rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
             if len(rows):
                 visits.append(_visits(rows, proof=self.proof))
-                settled.append(rows["settled_for"].astype(np.int64))
+                settled.append(rows["stay"].view(STAY)["settled_for"].astype(np.int64))
             count += len(rows)
             hours += len(some)
             on_stays(count, count * len(self.surroundings.stay_hours) // hours)
@@ -223,21 +223,23 @@ SETTINGS max_threads = $threads"""
 
 
 def _visits(rows: Columns, *, proof: bool) -> Visits:
+    stays = rows["stay"].view(STAY)
     visits = Visits(
-        rows["subject"],
+        np.ascontiguousarray(stays["subject"]),
         rows["place_hour"].astype(np.int64) >> PLACE_SHIFT,
-        rows["start"].astype(np.int64),
-        rows["end"].astype(np.int64),
-        rows["entry"],
-        rows["exit"],
+        stays["start"].astype(np.int64),
+        stays["end"].astype(np.int64),
+        stays["entry"].copy(),
+        stays["exit"].copy(),
         np.zeros(len(rows) + 1, dtype=np.int64),
         NONE.device,
         NONE.seq,
     )
     if not proof:
         return visits
-    devices, seqs = rows.lists("devices"), rows.lists("seqs").values
-    return visits._replace(first=devices.first, device=devices.values.astype(np.int64), seq=seqs.astype(np.int64))
+    first, proving = rows.lists("proof")
+    device, seq = (proving.view(SCAN)[name].astype(np.int64) for name in ("device", "seq"))
+    return visits._replace(first=first, device=device, seq=seq)
 
 
 def _newest(visits: Visits, settled: Ints) -> Visits:
