@@ -93,7 +93,9 @@ def _loaded(session: Session, questioner: Questioner) -> Outcome:
     order = Order(int(per_second * seconds) + 1, sizes.load_batch_scans, "msgpack", "zstd")
     session.say(f"making {order.requests * order.scans:,} scans")
     devices = session.world.devices
-    sent = -(-session.whole.scans_since // (devices * order.scans)) * order.scans  # by each, at most, in earlier runs
+    # What a device sent at most in earlier runs, all of which began with the first; one cut short counts as whole.
+    runs = -(-session.whole.scans_since // (order.requests * order.scans))
+    sent = runs * -(-order.requests // devices) * order.scans
     requests = session.generators.requests(order, Dealer(devices, sent + 1).dealt(order))
     session.say(f"{sizes.load_scans_per_second:,} scans/s for {seconds:.0f} s, and questions meanwhile")
     questioner.start()
