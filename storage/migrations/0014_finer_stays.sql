@@ -1,5 +1,5 @@
 -- "Who stayed here around then?" again, in granules of 20 rows instead of 32: of four rows that a question read, one was
--- there for the granule's sake alone. Granules of 16 would take twice as long to merge, and 11 bytes a stay more.
+-- there for the granule's sake alone. Finer ones would take more bytes and be no quicker.
 --
 -- A stay that a day has ended stands at its last hour, too: whoever asks for the hours from a dwell before a span on then
 -- finds everybody whose stay there a late scan elsewhere could move into the span (docs/adr/0034).
