@@ -4,6 +4,7 @@ from typing import Final, cast
 
 import msgspec
 import redis
+from msgspec.structs import asdict
 
 from events import codec
 from storage.errors import StreamDown
@@ -29,7 +30,9 @@ class SettledMark(msgspec.Struct, frozen=True):
     unplaced: tuple[int, ...] = ()
 
 
-class _Told(SettledMark, frozen=True):
+class _Told(msgspec.Struct, frozen=True):
+    """What is told besides the mark's own fields."""
+
     form: int = 1
 
 
@@ -45,8 +48,7 @@ class SettledMarks:
             if mark is None:
                 self._redis.delete(SETTLED)
             else:
-                told = _Told(mark.received, mark.rows, mark.kept_from, mark.unplaced, form=FORM)
-                self._redis.set(SETTLED, codec.to_json(told))
+                self._redis.set(SETTLED, codec.to_json(asdict(mark) | asdict(_Told(FORM))))
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
 
@@ -56,7 +58,6 @@ class SettledMarks:
             answer = cast(bytes | None, self._redis.get(SETTLED))
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
-        told = codec.from_json(answer, _Told) if answer else None
-        if told is None or told.form != FORM:
+        if not answer or codec.from_json(answer, _Told).form != FORM:
             return None
-        return SettledMark(told.received, told.rows, told.kept_from, told.unplaced)
+        return codec.from_json(answer, SettledMark)
