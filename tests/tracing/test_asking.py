@@ -368,6 +368,19 @@ class TestJobs:
         assert "Preference-Applied" not in answer.headers
         assert until(stands(desk, answer.json(), "done", "failed"))["state"] == "done"
 
+    def test_what_is_about_so_many_is_a_job_from_the_start(
+        self, desk: Desk, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(traces, "INDEX_SUBJECTS_AT_ONCE", 1)
+        assert ask(desk, "/v1/traces", **question(world)).status_code == 200
+        two = question(world, index={"cases": ["f0-1"], "subjects": [os.urandom(16).hex()]})
+        two |= {"from": world.start, "to": world.as_of}
+        assert is_problem(ask(desk, "/v1/traces", **two | {"depth": 9}), problems.DEPTH_EXCEEDED, "/depth")
+        answer = ask(desk, "/v1/traces", **two)
+        assert answer.status_code == 202, answer.text
+        assert "Preference-Applied" not in answer.headers
+        assert until(stands(desk, answer.json(), "done", "failed"))["state"] == "done"
+
     def test_the_end_of_the_service_interrupts_it_and_says_so(
         self, desk: Desk, world: World, held: threading.Event
     ) -> None:

@@ -14,7 +14,7 @@ from tracing.access import Permission
 from tracing.answer import Answer
 from tracing.asker import QUESTION_PROBLEMS
 from tracing.audit import PURPOSE_CHARACTERS_MAX, PURPOSE_CHARACTERS_MIN, Action, purpose_of
-from tracing.bounds import ELSE_AS_JOB
+from tracing.bounds import ELSE_AS_JOB, INDEX_SUBJECTS_AT_ONCE
 from tracing.contact_pages import ContactsPage, contacts_page
 from tracing.cursor import PAGE_ITEMS_DEFAULT, Cursor, Limit
 from tracing.decoding import PURPOSE_HEADER, decode_body, decode_query, purpose_text
@@ -65,7 +65,7 @@ ASK: Final = Operation(
         " all that was received by `as_of` can be read. Recorded in the audit log with its purpose"
         f" ({PURPOSE_CHARACTERS_MIN} to {PURPOSE_CHARACTERS_MAX} characters). With `Prefer: respond-async`, and where"
         " too many people would have to be looked at for one answer, it becomes a job: 202, and its address in"
-        " `Location`."
+        f" `Location`. With more than {INDEX_SUBJECTS_AT_ONCE:,} index subjects it is one from the start."
     ),
     permission=Permission.TRACES,
     person=True,
@@ -117,10 +117,12 @@ def ask_trace(request: Asked, body: RawBody, parts: Given) -> Response[bytes]:
     """Answer, record who asked, save, and only then hand the answer out."""
     asked = decode_body(body, request.headers.get("content-type", ""), TraceRequest)
     purpose = purpose_of(asked.purpose, pointer="/purpose")
-    if _prefers_async(request.headers.getall("prefer", [])):
+    preferred = _prefers_async(request.headers.getall("prefer", []))
+    if preferred or len(asked.index.subjects) + len(asked.index.cases) > INDEX_SUBJECTS_AT_ONCE:
         parts.tracer.check(asked)
         response = _job(request, parts, asked, purpose)
-        response.headers["Preference-Applied"] = ASYNC
+        if preferred:
+            response.headers["Preference-Applied"] = ASYNC
         return response
     try:
         given = parts.asker.ask(request.auth, asked, purpose, bounds=ELSE_AS_JOB)
