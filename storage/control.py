@@ -17,6 +17,7 @@ from events.control import ControlEvent, DeviceEnrolled, PlaceRegistered, Record
 from storage.confirm import Command, confirmed
 from storage.errors import StreamDown
 from storage.partitions import shared_key
+from storage.xread import entries_by_stream
 
 CONTROL_STREAM: Final = shared_key("control")
 FIRST: Final = "0-0"
@@ -180,7 +181,7 @@ class ControlFollower:
         while not self._stopped.is_set():
             try:
                 answer = self._redis.xread({CONTROL_STREAM: self.position}, block=FOLLOW_BLOCK_MS)
-                self._apply([_recorded(entry, fields) for entry, fields in _entries(answer)])
+                self._apply(_read(answer))
             except redis.RedisError:
                 self._stopped.wait(RETRY_SECONDS)
 
@@ -199,7 +200,7 @@ async def follow(client: "redis.asyncio.Redis", on_event: OnEvent, ready: asynci
         try:
             block = FOLLOW_BLOCK_MS if ready.is_set() else None
             answer = await client.xread({CONTROL_STREAM: position}, count=REPLAY_ENTRIES, block=block)
-            batch = [_recorded(entry, fields) for entry, fields in _entries(answer)]
+            batch = _read(answer)
             for entry, recorded in batch:
                 on_event(recorded)
                 position = entry
@@ -211,18 +212,14 @@ async def follow(client: "redis.asyncio.Redis", on_event: OnEvent, ready: asynci
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of a one-stream XREAD, in either of the protocol's versions."""
-    if not answer:
-        return []
-    if isinstance(answer, dict):
-        return [entry for batches in answer.values() for batch in batches for entry in batch]
-    return cast(list[tuple[bytes, dict[bytes, bytes]]], answer[0][1])
-
-
 def _number_key(registry: Registry) -> str:
     """Holds the number that was given last."""
     return shared_key(f"number:{registry}")
+
+
+def _read(answer: Any) -> list[tuple[str, Recorded]]:
+    """What an XREAD of the control stream gave."""
+    return [_recorded(entry, fields) for entries in entries_by_stream(answer).values() for entry, fields in entries]
 
 
 def _recorded(entry: bytes, fields: dict[bytes, bytes]) -> tuple[str, Recorded]:

@@ -12,6 +12,7 @@ from events import codec
 from storage.confirm import confirmed
 from storage.errors import StreamDown
 from storage.partitions import ONLY, Partition
+from storage.xread import entries_by_stream
 
 FIRST: Final = "0-0"
 READ_ENTRIES: Final = 64
@@ -221,8 +222,7 @@ class ScanStream:
     def _nudge_among(self, positions: Mapping[Any, Any], nudged: str, block_ms: int) -> str:
         nudge = self.partition.nudge
         answer = self._call(lambda: self._redis.xread(dict(positions), count=1, block=max(block_ms, 1)))
-        streams = answer.items() if isinstance(answer, dict) else [(name, [rows]) for name, rows in answer or []]
-        if not any(name in (nudge, nudge.encode()) for name, _ in streams):
+        if nudge.encode() not in entries_by_stream(answer):
             return nudged
         # What is said next answers all of them.
         newest = self._call(lambda: self._redis.xrevrange(nudge, count=1))

@@ -14,6 +14,7 @@ from events import codec
 from storage.errors import StreamDown
 from storage.partitions import Partition, partitions_of, shared_key
 from storage.quiet import Quiet, quiet
+from storage.xread import Entry, entries_by_stream
 
 T = TypeVar("T")
 
@@ -131,13 +132,13 @@ class Watermarks:
                 answer: Any = self._partitions[0].xread({partition.nudge: position}, block=remaining_ms)
             except redis.RedisError as error:
                 raise StreamDown(type(error).__name__) from error
-            found = list(answer.values()) if isinstance(answer, dict) else [[rows] for _, rows in answer or []]
-            for entry, fields in reversed(found[0][0] if found else ()):
+            entries = [entry for of_stream in entries_by_stream(answer).values() for entry in of_stream]
+            for entry, fields in reversed(entries):
                 if LOG_NUDGE_FIELD not in fields:
                     # One of before an upgrade names no moment.
                     return Nudge(entry.decode(), int(fields.get(NUDGE_FIELD, 0)))
-            if found:
-                position = found[0][0][-1][0].decode()
+            if entries:
+                position = entries[-1][0].decode()
         return None
 
     def ask(self, received: int) -> Asked | None:
@@ -265,13 +266,12 @@ class Watermarks:
             answer: Any = self._redis.xread(dict(positions), block=block_ms)
         except redis.RedisError as error:
             raise StreamDown(type(error).__name__) from error
-        streams = answer.items() if isinstance(answer, dict) else [(key, [entries]) for key, entries in answer or []]
-        return {key.decode(): _decoded(batches[-1][-1]) for key, batches in streams}
+        return {key.decode(): _decoded(entries[-1]) for key, entries in entries_by_stream(answer).items()}
 
 
 def _key(name: Name, partition: int) -> str:
     return shared_key(f"watermark:{name}:{partition}")
 
 
-def _decoded(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[str, Watermark]:
+def _decoded(entry: Entry) -> tuple[str, Watermark]:
     return entry[0].decode(), codec.from_json(entry[1][b"w"], Watermark)
