@@ -3,14 +3,13 @@
 from typing import Final
 
 from projections.model import ReadModel
-
-HOUR_MS: Final = 3_600_000
+from projections.place_hours import HOUR_MS, PLACE_SHIFT
 
 SCANS_BY_PLACE_HOUR: Final = ReadModel(
     table="scans_by_place_hour",
     columns={
         "place_hour": (
-            "bitOr(bitShiftLeft(toUInt64(place), 32),"
+            f"bitOr(bitShiftLeft(toUInt64(place), {PLACE_SHIFT}),"
             f" toUInt64(intDiv(toUnixTimestamp64Milli(at), {HOUR_MS}))) AS place_hour"
         ),
         "subject": "subject",

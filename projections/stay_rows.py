@@ -5,12 +5,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from projections.place_hours import HOUR_MS, place_hour
 from projections.places_together import Ints, PlaceTable
 from projections.stays import STAY_MS_MAX
 from projections.walk_together import GONE, Scans, Stays, offsets
 
-HOUR_MS: Final = 3_600_000
-PLACE_SHIFT: Final = 32
 _LENGTH_BITS: Final = 7
 """RowBinary writes how long an array is in groups of so many bits, the lowest first."""
 STAY: Final = np.dtype(
@@ -52,8 +51,8 @@ def keys_of(stays: Stays, places: PlaceTable) -> tuple[Keys, Ints]:
     again = np.zeros(len(stay), dtype=np.bool_)
     again[1:] = (stay[1:] == stay[:-1]) & (hours[1:] == hours[:-1])
     stay, hours = stay[~again], hours[~again]
-    place_hour = (stays.place[stay] << PLACE_SHIFT) + hours
-    return Keys(place_hour, stays.subject[stay], stays.start[stay], stays.entry[stay]), stay
+    place_hours = place_hour(stays.place[stay], hours)
+    return Keys(place_hours, stays.subject[stay], stays.start[stay], stays.entry[stay]), stay
 
 
 def packed(keys: Keys, which: Ints, stays: Stays, scans: Scans, *, subjects: NDArray[np.bytes_], settled: int) -> bytes:

@@ -1,7 +1,7 @@
 """Who stayed here around then? The settled stays, by place and hour: what `projections.stays.walk` gives of every scan
 received by a mark M, with places and revocations as of M, kept by `projections.settler`.
 
-How to ask (`storage/migrations/0014_finer_stays.sql` has the columns; `STAY` and `SCAN` are what lies in two of them):
+How to ask (columns: `storage/migrations/0014_finer_stays.sql`; what lies in two of them: `projections/stay_rows.py`):
 
 - Read the mark first: `storage.settled.SettledMarks.read()`. None: nothing is settled, walk the scans. A mark with
   `unplaced` places: walk the scans, the answer must count those that were left out. A mark with another `kept_from`
@@ -26,10 +26,8 @@ How to ask (`storage/migrations/0014_finer_stays.sql` has the columns; `STAY` an
 from typing import Final
 
 from projections.model import Digest
-from projections.stay_rows import HOUR_MS, PLACE_SHIFT, SCAN, STAY
+from projections.stay_rows import STAY
 from storage.clickhouse import Store
-
-__all__ = ["HOUR_MS", "PLACE_SHIFT", "SCAN", "STAY", "STAYS_BY_PLACE_HOUR", "digest"]
 
 STAYS_BY_PLACE_HOUR: Final = "stays_by_place_hour"
 

@@ -12,6 +12,7 @@ from events.problems import TRACE_TOO_LARGE, ProblemError
 from projections.stays import Stay
 from storage.clickhouse import Store
 from storage.settled import SettledMark
+from storage.watermarks import Watermark
 from tracing.bounds import AT_ONCE, Bounds
 from tracing.chain import Edge, Source
 from tracing.doubt_reading import DoubtReader, Leaving, LeftOut
@@ -240,7 +241,22 @@ class Tracer:
     ) -> "Search":
         windows = [(each.from_, each.to) for each in question.index]
         moment = moment.reaching(self._registry.kept.kept_from, windows, "/to")
-        reading = Reading(
+        reading = self._reading(question, reins, settled, moment.read_models, tail)
+        return Search(reading, question, CutOff.of(moment), moment.asked_at, tail)
+
+    def reading(self, question: ResolvedQuestion) -> Reading:
+        """What the question reads, nobody yet; it waits for nothing, and walks every stay from its scans."""
+        return self._reading(question, Reins(AT_ONCE, lambda read, known: None))
+
+    def _reading(
+        self,
+        question: ResolvedQuestion,
+        reins: Reins,
+        settled: SettledMark | None = None,
+        read_models: Watermark | None = None,
+        tail: Tail | None = None,
+    ) -> Reading:
+        return Reading(
             self._store,
             self._registry,
             as_of=question.as_of,
@@ -250,21 +266,9 @@ class Tracer:
             on_read=reins.on_read,
             leaving=self._leaving(question),
             settled=settled,
-            read_models=moment.read_models,
+            read_models=read_models,
             late=self._late,
             tail=tail,
-        )
-        return Search(reading, question, CutOff.of(moment), moment.asked_at, tail)
-
-    def reading(self, question: ResolvedQuestion) -> Reading:
-        """What the question reads, nobody yet; it waits for nothing, and walks every stay from its scans."""
-        return Reading(
-            self._store,
-            self._registry,
-            as_of=question.as_of,
-            until=max(each.to for each in question.index) + question.lag_ms,
-            dwell_seconds=question.dwell_seconds,
-            leaving=self._leaving(question),
         )
 
     def stays_of(self, subject: str, from_ms: int, to_ms: int, as_of: int | None = None) -> list[Stay]:

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from events.places import PlaceTree
+from projections.place_hours import HOUR_MS, PLACE_SHIFT, place_hour
 from projections.places_together import Bools
-from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT
 from projections.subject_scans import SubjectScans
 from storage.clickhouse import Store
 from tracing.doubts import Doubt, Reason, Seen, Thresholds, Unit, bursts, counted, holes, of_subject
@@ -152,7 +152,7 @@ class DoubtReader:
         """Looks at all that the same devices scanned at the same places around then."""
         span = self._thresholds.burst_seconds * 1000
         place_hours = {
-            (scan.place << PLACE_SHIFT) + hour
+            place_hour(scan.place, hour)
             for scan in seen
             for hour in range(max(scan.at - span, 0) // HOUR_MS, (scan.at + span) // HOUR_MS + 1)
         }

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from projections.place_hours import HOUR_MS, place_hour
 from projections.places_together import Bools, Ints
-from projections.stay_rows import HOUR_MS, PLACE_SHIFT
 from storage.clickhouse import Store
 from tracing.queries import Surroundings
 from tracing.visits import NOBODY, Kinds, Subjects, among, distinct
@@ -136,8 +136,7 @@ def _piece(after: int, upto: int, scans: _Scans) -> _Piece:
 
 
 def _place_hours(scans: _Scans) -> Ints:
-    hours: Ints = (scans.place.astype(np.int64) << PLACE_SHIFT) + scans.at // HOUR_MS
-    return hours
+    return place_hour(scans.place.astype(np.int64), scans.at // HOUR_MS)
 
 
 def _of(people: Subjects, pieces: Iterable[Halves]) -> Bools:

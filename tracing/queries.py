@@ -14,8 +14,10 @@ from typing import ClassVar, Final, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
+from projections.place_hours import HOUR_MS, place_hour, place_of
 from projections.places_together import Bools, Ints
-from projections.stays_by_place_hour import HOUR_MS, PLACE_SHIFT, SCAN, STAY, STAYS_BY_PLACE_HOUR
+from projections.stay_rows import SCAN, STAY
+from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from projections.subject_scans import ALONE, NAMED, SUBJECTS_NAMED_MAX, SubjectScans
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
@@ -226,7 +228,7 @@ def _visits(rows: Columns, *, proof: bool) -> Visits:
     stays = rows["stay"].view(STAY)
     visits = Visits(
         np.ascontiguousarray(stays["subject"]),
-        rows["place_hour"].astype(np.int64) >> PLACE_SHIFT,
+        place_of(rows["place_hour"].astype(np.int64)),
         stays["start"].astype(np.int64),
         stays["end"].astype(np.int64),
         stays["entry"].copy(),
@@ -288,7 +290,7 @@ def _place_hours(place: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
     first, last = np.maximum(start, 0) // HOUR_MS, (end - 1) // HOUR_MS
     begins = offsets(last - first + 1)
     which = np.repeat(np.arange(len(place)), last - first + 1)
-    return (place[which] << PLACE_SHIFT) + first[which] + np.arange(begins[-1]) - begins[:-1][which], which
+    return place_hour(place[which], first[which] + np.arange(begins[-1]) - begins[:-1][which]), which
 
 
 def _pieces(items: Iterable[T], length: int) -> Iterator[list[T]]:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.stays_by_place_hour import HOUR_MS
+from projections.place_hours import HOUR_MS
 from tracing.queries import Surroundings
 
 MINUTE: Final = 60_000

@@ -10,13 +10,11 @@ from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
-from projections.stays_by_place_hour import HOUR_MS
+from projections.place_hours import HOUR_MS, PLACE_SHIFT
 from storage.clickhouse import Store
 
 RUNS_A_PARAMETER: Final = 4_000
 """How many runs of hours one parameter names; a server takes none above 128 KiB."""
-PLACE_SHIFT: Final = 2**32
-"""A place-hour is the place's number, so many times, and the hour since the epoch."""
 NEAR: Final = """place_hour IN (SELECT place_hour FROM ($runs))
   AND at >= fromUnixTimestamp64Milli({kept_from:Int64}, 'UTC')
   AND received <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
@@ -139,8 +137,9 @@ def _named(marked: Sequence[tuple[int, Hours]]) -> tuple[str, dict[str, object]]
         columns.append(
             f"arrayConcat({', '.join(f'{{{name}_{number}:Array(UInt64)}}' for number in range(len(pieces)))})"
         )
+    place = 1 << PLACE_SHIFT
     return (
-        f"SELECT arrayJoin(range(run.1 * {PLACE_SHIFT} + run.2, run.1 * {PLACE_SHIFT} + run.3)) AS place_hour, run"
+        f"SELECT arrayJoin(range(run.1 * {place} + run.2, run.1 * {place} + run.3)) AS place_hour, run"
         f" FROM (SELECT arrayJoin(arrayZip({', '.join(columns)})) AS run)",
         parameters,
     )
