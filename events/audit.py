@@ -23,6 +23,7 @@ NUMBER_MAX: Final = 2**53 - 1
 """Scripts of the stream's server count in doubles."""
 PACKED_BYTES_MAX: Final = 1 << 28
 ZSTD_LEVEL: Final = 1
+SUBJECT_BYTES: Final = 16
 
 _DOMAIN: Final = b"truyvet/audit/v1\0"
 _SUBJECT: Final = re.compile(rb'"([0-9a-f]{32})"')
@@ -97,4 +98,5 @@ def subjects_in(answer: bytes) -> list[bytes]:
 
     Every quoted text of 32 hex digits counts, whatever its field. The answer's own id does too, which harms nothing.
     """
-    return [bytes.fromhex(found.decode()) for found in dict.fromkeys(_SUBJECT.findall(answer))]
+    every = bytes.fromhex(b"".join(dict.fromkeys(_SUBJECT.findall(answer))).decode())
+    return [every[at : at + SUBJECT_BYTES] for at in range(0, len(every), SUBJECT_BYTES)]

@@ -12,9 +12,12 @@ from importlib import resources
 from typing import Any, Final, cast
 
 import clickhouse_connect
+import numpy as np
+import orjson
 from clickhouse_connect.driver import httputil
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from numpy.typing import NDArray
 
 from storage.cluster import QUERY_SETTINGS, Cluster
 from storage.errors import StoreDown
@@ -50,11 +53,11 @@ class Listed:
     The client looks at every value, and every character of a word, which costs more than to find them in a table.
     """
 
-    def __init__(self, values: Sequence[int] | Sequence[str]) -> None:
-        words = values and isinstance(values[0], str)
-        self._text: Final = (
-            "['" + "','".join(map(str, values)) + "']" if words else "[" + ",".join(map(str, values)) + "]"
-        )
+    def __init__(self, values: NDArray[np.int64] | Sequence[str]) -> None:
+        if isinstance(values, np.ndarray):
+            self._text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        else:
+            self._text = "['" + "','".join(values) + "']" if values else "[]"
 
     def __str__(self) -> str:
         return self._text

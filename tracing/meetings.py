@@ -1,5 +1,6 @@
 """Who was with whom, for many at once, as columns; the same contacts as `tracing.overlap`, which judges it. Pure."""
 
+import functools
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -185,6 +186,31 @@ def contacts_of_all(index: Present, visits: Visits, lag_ms: int, leave_out: Subj
     met = np.bincount(who[counted], weights=counts, minlength=len(people)).astype(np.int64)[chosen]
     none = np.zeros(len(chosen) + 1, dtype=np.int64)
     return Met(people[chosen], ms[ranked], start[begins[ranked]], last[ranked], met, none, NO_PAIRS)
+
+
+class Near:
+    """Tells which stays touch a time at which a source, or the air they left, was there: all that can meet one."""
+
+    def __init__(self, index: Present, lag_ms: int) -> None:
+        self._index: Final = index
+        self._lag_ms: Final = lag_ms
+
+    def __call__(self, visits: Visits) -> Bools:
+        """For each stay; there must be sources."""
+        rows, place = _at(self._places, visits)
+        low, high = self._times.united(place, visits.start[rows], visits.end[rows])
+        near = np.zeros(len(visits.start), dtype=np.bool_)
+        near[rows[low < high]] = True
+        return near
+
+    @functools.cached_property
+    def _places(self) -> Ints:
+        return distinct(self._index.place)
+
+    @functools.cached_property
+    def _times(self) -> "_Times":
+        place = np.searchsorted(self._places, self._index.place)
+        return _Times(place, self._index.start, self._index.end + self._lag_ms)
 
 
 def intervals(met: Met) -> tuple[Ints, Ints, Ints]:

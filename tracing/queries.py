@@ -21,8 +21,8 @@ from projections.stays_by_place_hour import STAYS_BY_PLACE_HOUR
 from projections.subject_scans import ALONE, NAMED, SUBJECTS_NAMED_MAX, SubjectScans
 from projections.walk_together import GONE, Scans, offsets, order_of
 from storage.clickhouse import Listed, Store
-from storage.native import Column, Columns
-from tracing.visits import NOBODY, NONE, Subjects, Visits, among, distinct, numbered, together
+from storage.native import Columns
+from tracing.visits import NOBODY, NONE, Subjects, Visits, distinct, numbered, together
 
 PLACE_HOURS_A_PARAMETER: Final = 4_000
 STAY_HOURS_A_QUERY: Final = 100_000
@@ -157,7 +157,7 @@ WHERE place_hour IN {place_hours:Array(UInt64)}
     def read(self, store: Store) -> Subjects:
         """The subjects, each once, in order."""
         found = [NOBODY]
-        for place_hours in _pieces(self.surroundings.scan_hours.tolist(), PLACE_HOURS_A_PARAMETER):
+        for place_hours in _slices(self.surroundings.scan_hours, PLACE_HOURS_A_PARAMETER):
             rows = store.columns(self.SQL, {"place_hours": Listed(place_hours), "as_of": self.as_of})
             if len(rows):
                 hours, enters = rows["place_hour"].astype(np.int64), rows["enters"].astype(np.bool_)
@@ -169,10 +169,12 @@ WHERE place_hour IN {place_hours:Array(UInt64)}
 class Settled(NamedTuple):
     """Stays of which no time has decided yet what only time ends, and who is being settled anew, in order.
 
-    `newest` is the latest mark (Unix ms) that any of the rows read was settled for.
+    `people` are those of whom any row was read, in parts, some of them often. `newest` is the latest mark (Unix ms)
+    that any of the rows was settled for.
     """
 
     visits: Visits
+    people: Sequence[Subjects]
     unsettled: Subjects
     newest: int
 
@@ -180,12 +182,14 @@ class Settled(NamedTuple):
 class SettledAround(msgspec.Struct, frozen=True, kw_only=True):
     """Which settled stays touch these surroundings, as of the mark `settled` (Unix ms)?
 
-    `proof`: with the scans that prove them; without, they come sooner.
+    `proof`: with the scans that prove them; without, they come sooner. Where there are many, those alone that are
+    `near` enough are kept: it is asked of a part of them at a time.
     """
 
     surroundings: Surroundings
     settled: int
     proof: bool
+    near: Callable[[Visits], Bools]
 
     SQL: ClassVar[str] = f"""
 SELECT place_hour, stay$proof
@@ -200,20 +204,27 @@ SETTINGS max_threads = $threads"""
         `on_stays` is told again and again how many rows are read so far, and how many are to be expected in all;
         whatever it raises ends the reading.
         """
-        visits, settled, count, hours = [NONE], [np.empty(0, dtype=np.int64)], 0, 0
-        for some in _pieces(self.surroundings.stay_hours.tolist(), STAY_HOURS_A_QUERY):
-            rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
+        visits, people, unsettled, newest, count, hours = [NONE], [], [NOBODY], self.settled, 0, 0
+        steps = list(_by_places(self.surroundings.stay_hours, STAY_HOURS_A_QUERY))
+        for some in steps:
+            rows = self._rows(store, list(_slices(some, PLACE_HOURS_A_PARAMETER)))
             if len(rows):
-                visits.append(_visits(rows, proof=self.proof))
-                settled.append(rows["stay"].view(STAY)["settled_for"].astype(np.int64))
+                found, versions = (
+                    _visits(rows, proof=self.proof),
+                    rows["stay"].view(STAY)["settled_for"].astype(np.int64),
+                )
+                people.append(found.subject)
+                unsettled.append(found.subject[versions > self.settled])
+                newest = max(newest, int(versions.max()))
+                found = _newest(found, versions)
+                visits.append(found if len(steps) == 1 else found.take(self.near(found)))
             count += len(rows)
             hours += len(some)
             on_stays(count, count * len(self.surroundings.stay_hours) // hours)
-        every, versions = together(visits), np.concatenate(settled)
-        unsettled = numbered(every.subject[versions > self.settled])[0]
-        return Settled(_newest(every, versions), unsettled, int(versions.max(initial=self.settled)))
+        anew = numbered(np.concatenate(unsettled))[0]
+        return Settled(together(visits), people, anew, newest)
 
-    def _rows(self, store: Store, hours: Sequence[Sequence[int]]) -> Columns:
+    def _rows(self, store: Store, hours: Sequence[Ints]) -> Columns:
         arrays = [f"{{hours_{number}:Array(UInt64)}}" for number in range(len(hours))]
         # Few rows each at few places are read soonest by one thread.
         sql = Template(self.SQL).substitute(
@@ -250,32 +261,43 @@ def _newest(visits: Visits, settled: Ints) -> Visits:
     A stay that changes is written again under every hour; where that takes it from some, they say so by the same mark.
     """
     there = visits.exit != GONE
-    last = _last_of_each(visits.subject, visits.place, visits.start, visits.entry, latest=2 * settled + there)
-    newest = last[there[last]]
-    return visits if len(newest) == len(there) else visits.take(newest)
+    rows = _perhaps_repeated(visits)
+    if len(rows):
+        some = visits.take(rows)
+        name = (numbered(some.subject)[1], some.place, some.start, some.entry)
+        by_name = np.lexsort((2 * settled[rows] + there[rows], *name))
+        outdated = np.zeros(len(rows), dtype=np.bool_)
+        outdated[:-1] = np.logical_and.reduce([column[by_name[1:]] == column[by_name[:-1]] for column in name])
+        there[rows[by_name[outdated]]] = False
+    return visits if there.all() else visits.take(there)
 
 
-def _last_of_each(subject: Subjects, *columns: Column, latest: Column) -> Ints:
-    """The rows, but of those with the same subject and columns only the one whose `latest` is greatest.
+def _perhaps_repeated(visits: Visits) -> Ints:
+    """Rows of which another may have the same name: all such, and few others.
 
-    Few are the same: by a number made of all columns it is seen which may be.
+    Pseudonyms look random; so do numbers mixed of them and of the start. To sort those alone, and to look them up by
+    their first bits, is several times as fast as to sort rows.
     """
-    halves = np.ascontiguousarray(subject).view("<u8").reshape(-1, 2)
-    mixed = np.zeros(len(subject), dtype=np.uint64)
-    for column in (halves[:, 0], halves[:, 1], *columns):
-        mixed = (mixed ^ column.astype(np.uint64)) * MIXING
-        mixed ^= mixed >> np.uint64(32)
-    in_order = np.sort(mixed)  # several times as fast as to sort the rows
-    repeated = distinct(in_order[1:][in_order[1:] == in_order[:-1]])
-    doubtful = among(mixed, repeated)
-    rows = np.flatnonzero(doubtful)
-    if not len(rows):
-        return np.arange(len(subject))
-    named_by = [numbered(subject[rows])[1], *(column[rows] for column in columns)]
-    by_name = np.lexsort((latest[rows], *named_by))
-    last = np.ones(len(rows), dtype=np.bool_)
-    last[:-1] = np.logical_or.reduce([column[by_name[1:]] != column[by_name[:-1]] for column in named_by])
-    return np.sort(np.concatenate((np.flatnonzero(~doubtful), rows[by_name[last]])))
+    half = np.ascontiguousarray(visits.subject).view("<u8")[::2]
+    mixed = half ^ (visits.start.astype(np.uint64) * MIXING)
+    in_order = np.sort(mixed)
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
+    if not len(repeated):
+        return np.empty(0, dtype=np.int64)
+    unused = np.uint64(64 - len(mixed).bit_length())
+    seen = np.zeros(1 << len(mixed).bit_length(), dtype=np.bool_)
+    seen[repeated >> unused] = True
+    return np.flatnonzero(seen[mixed >> unused])
+
+
+def _by_places(place_hours: Ints, length: int) -> Iterator[Ints]:
+    """The hours, which are in order, in pieces of about `length`; those of a place are never parted."""
+    begin = 0
+    while begin < len(place_hours):
+        last = place_of(place_hours[begin : begin + length][-1:])
+        end = int(np.searchsorted(place_hours, place_hour(last + 1, np.zeros_like(last)))[0])
+        yield place_hours[begin:end]
+        begin = end
 
 
 def _each(function: np.ufunc, values: Ints, begins: Ints) -> Ints:
@@ -291,6 +313,11 @@ def _place_hours(place: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
     begins = offsets(last - first + 1)
     which = np.repeat(np.arange(len(place)), last - first + 1)
     return place_hour(place[which], first[which] + np.arange(begins[-1]) - begins[:-1][which]), which
+
+
+def _slices(values: Ints, length: int) -> Iterator[Ints]:
+    """The values in arrays of at most `length`."""
+    return (values[begin : begin + length] for begin in range(0, len(values), length))
 
 
 def _pieces(items: Iterable[T], length: int) -> Iterator[list[T]]:

@@ -18,7 +18,7 @@ from storage.watermarks import Watermark
 from tracing.bounds import AT_ONCE, Bounds
 from tracing.doubt_reading import Leaving
 from tracing.late import LATE_ROWS_MAX, NOBODY_LATE, Late, LateScans, late_by_name
-from tracing.meetings import Present
+from tracing.meetings import Near, Present
 from tracing.overlap import Presence
 from tracing.queries import ScansOf, SettledAround, SubjectsAround, Surroundings
 from tracing.registry import Registry
@@ -121,7 +121,7 @@ class Reading:
         self._load_around(self._surroundings(place, start, end + lag_ms))
 
     def around(self, there: Present, lag_ms: int, *, proof: bool) -> Visits:
-        """The stays of everybody who may have been where these were, or had just been; at other places as well.
+        """The stays of everybody who may have been where these were, or had just been; at other times as well.
 
         `proof`: with the scans that prove them. Reads no more than it must: those whose stays are settled are not
         walked, and are not in `stays`. Raises as `load` does.
@@ -130,7 +130,8 @@ class Reading:
         mark = self._usable_mark()
         if mark is None:
             return self._walked_around(surroundings)
-        query = SettledAround(surroundings=surroundings, settled=mark.received, proof=proof)
+        near = Near(there, lag_ms)
+        query = SettledAround(surroundings=surroundings, settled=mark.received, proof=proof, near=near)
         settled = query.read(self._store, self._on_stays)
         met, unsettled = settled.visits, settled.unsettled
         if settled.newest > max(mark.received, self._as_of):
@@ -138,7 +139,7 @@ class Reading:
             return self._walked_around(surroundings)
         late = self._late_since(mark)
         if late.pieces:
-            people = [met.subject, late.near(surroundings)]
+            people = [*settled.people, late.near(surroundings)]
             if self._as_of < mark.received:
                 # Stays that know what nobody knew as of the moment asked about may not name whoever was here.
                 people.append(self._scanned_in(surroundings))

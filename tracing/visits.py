@@ -81,6 +81,8 @@ def together(parts: Sequence[Visits]) -> Visits:
     if len(filled) <= 1:
         return filled[0] if filled else NONE
     joined = Visits._make(np.concatenate(columns) for columns in zip(*filled, strict=True))
+    if not len(joined.device):  # to count nothing takes as long
+        return joined._replace(first=np.zeros(len(joined.start) + 1, dtype=np.int64))
     return joined._replace(first=offsets(np.concatenate([np.diff(part.first) for part in filled])))
 
 

@@ -11,7 +11,7 @@ from projections.stays import EntryKnown, ExitKnown, Stay
 from projections.walk_together import DWELL, IMPUTED, MEASURED, offsets
 from tests.tracing.world import name_of, pseudonym
 from tracing import meetings
-from tracing.meetings import Sources, in_order, intervals, pairs, present
+from tracing.meetings import Near, Sources, in_order, intervals, pairs, present
 from tracing.overlap import (
     Contact,
     Encounter,
@@ -91,6 +91,18 @@ def test_contacts_in_columns_are_those_found_one_by_one(
         patch.setattr(meetings, "PAIRS_A_STEP", step)
         found = in_columns(chosen, window, alone, lag, least, rule)
     assert found == one_by_one(stays, window, alone, lag, least, rule)
+
+
+@given(chosen=rows, window=windows, lag=st.sampled_from([0, 3]))
+@settings(max_examples=400, deadline=None)
+def test_near_are_the_stays_that_meet_a_source_and_no_others(
+    chosen: list[Row], window: tuple[int, int], lag: int
+) -> None:
+    visits, index = visits_of(chosen), subjects_of([pseudonym("f"), pseudonym("g")])
+    there = present(Sources(np.zeros(2, dtype=np.int64), index, *(np.full(2, moment) for moment in window)), visits)
+    if len(there.place):
+        near = np.flatnonzero(Near(there, lag)(visits))
+        assert near.tolist() == sorted(set(pairs(there, visits, lag).visit.tolist()))
 
 
 def one_by_one(

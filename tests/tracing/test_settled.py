@@ -25,13 +25,16 @@ CAFE: Final = Place(id="cafe", number=1, name="Café", dwell_seconds=3600)
 BUS: Final = Place(id="bus", number=2, name="Bus")
 AFTER_ALL: Final = START_MS + 90 * HOUR
 
+HOURS: Final = (queries.STAY_HOURS_A_QUERY, 1)
+"""So many places and hours are read at once: all together, or place by place, and then only who was near is kept."""
+
 moments = st.one_of(st.just(AFTER_ALL), st.integers(0, SPAN_STEPS).map(lambda step: START_MS + step * STEP_MS))
 
 
-@given(case=worlds(), marks=st.lists(moments, min_size=1, max_size=2), told=st.booleans())
+@given(case=worlds(), marks=st.lists(moments, min_size=1, max_size=2), told=st.booleans(), hours=st.sampled_from(HOURS))
 @settings(max_examples=20, deadline=None)
 def test_settled_or_walked_the_answer_is_the_same_to_the_byte(
-    case: WorkedCase, marks: list[int], told: bool, read_models: Store
+    case: WorkedCase, marks: list[int], told: bool, hours: int, read_models: Store
 ) -> None:
     """Whatever the mark: before the moment asked about or after it, reached at once or from an earlier one; and where
     stays were settled for a later one of which nobody was told.
@@ -47,14 +50,21 @@ def test_settled_or_walked_the_answer_is_the_same_to_the_byte(
         world.mark = before
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "LATE_MS_MAX", AFTER_ALL)
+        patch.setattr(queries, "STAY_HOURS_A_QUERY", hours)
         settled = world.tracer().trace(question_of(case))
     assert codec.to_json(settled) == codec.to_json(walked)
 
 
-@given(case=worlds(), mark=moments, lag=st.integers(0, SPAN_STEPS), more=st.integers(0, 3))
+@given(
+    case=worlds(),
+    mark=moments,
+    lag=st.integers(0, SPAN_STEPS),
+    more=st.integers(0, 3),
+    hours=st.sampled_from(HOURS),
+)
 @settings(max_examples=40, deadline=None)
 def test_an_answer_is_the_same_to_the_byte_where_its_last_scans_come_in_while_it_is_searched_for(
-    case: WorkedCase, mark: int, lag: int, more: int, read_models: Store
+    case: WorkedCase, mark: int, lag: int, more: int, hours: int, read_models: Store
 ) -> None:
     scans = counted(case.scans, FOREVER)
     world = World(read_models, place_list(case.places))
@@ -64,7 +74,9 @@ def test_an_answer_is_the_same_to_the_byte_where_its_last_scans_come_in_while_it
     arriving = Arriving(world, scans, max(case.query.as_of - lag * STEP_MS, START_MS))
     world.settle(min(mark, arriving.received))
     world.fold(scans[-more:] if more else [])  # what is folded in and not told of yet
-    found = world.tracer_awaiting(arriving, seed=1).trace(question_of(case))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "STAY_HOURS_A_QUERY", hours)
+        found = world.tracer_awaiting(arriving, seed=1).trace(question_of(case))
     assert codec.to_json(found) == codec.to_json(walked)
 
 
@@ -149,7 +161,7 @@ def test_more_than_may_be_read_is_foreseen_by_what_was_read(
     hours = [START_MS + number * HOUR for number in range(10)]
     world.deliver(
         [
-            CaseScan("d", 10 * number + which, at, at, Kind.IN, "cafe", subject)
+            CaseScan("d", 10 * number + which, at, at, Kind.IN, "cafe" if number < 5 else "bus", subject)
             for number, at in enumerate(hours)
             for which, subject in enumerate("fab", 1)
         ]
@@ -162,6 +174,6 @@ def test_more_than_may_be_read_is_foreseen_by_what_was_read(
     reading_ahead = msgspec.structs.replace(AT_ONCE, stays=40, stays_expected=25)
     with pytest.raises(ProblemError) as caught:
         world.tracer().trace(question, bounds=reading_ahead, on_read=lambda read, known: told.append((read, known)))
-    assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("some 26 stays of others, by the first of them")
+    assert caught.value.problem == problems.TRACE_TOO_LARGE.problem("some 35 stays of others, by the first of them")
     assert told == [(1, 1)], "the stays of the first hours were enough to know"
     assert len(world.tracer().trace(question).contacts) == 2
