@@ -16,6 +16,6 @@ def place_hour(place: Number, hour: Number) -> Number:
     return (place << PLACE_SHIFT) + hour
 
 
-def place_of(place_hours: Ints) -> Ints:
-    """The place's number of each."""
+def place_of(place_hours: Number) -> Number:
+    """The place's number: of one, or of each of a column."""
     return place_hours >> PLACE_SHIFT

@@ -112,23 +112,22 @@ class Store:
         for statement in self.cluster.statements(sql) if self.cluster else [sql]:
             self.command(statement)
 
-    def insert_rowbinary(self, table: str, data: bytes, *, token: str) -> None:
-        """Append rows packed as RowBinary; a second insert under the same token changes nothing."""
+    def insert_rowbinary(self, table: str, data: bytes, *, token: str = "") -> None:
+        """Append rows packed as RowBinary; a second insert under the same token, if there is one, changes nothing."""
         try:
             self._client().raw_insert(
                 table,
                 insert_block=data,
                 fmt="RowBinary",
-                settings=INSERT_SETTINGS | {"insert_deduplication_token": token},
+                settings=_insert_settings(token),
             )
         except (ClickHouseError, OSError, RuntimeError) as error:
             raise self._down(error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, token: str = "") -> None:
         """Append a few rows given as Python values."""
-        settings = INSERT_SETTINGS | ({"insert_deduplication_token": token} if token else {})
         try:
-            self._client().insert(table, rows, column_names=list(columns), settings=settings)
+            self._client().insert(table, rows, column_names=list(columns), settings=_insert_settings(token))
         except (ClickHouseError, OSError, RuntimeError) as error:
             raise self._down(error) from error
 
@@ -164,6 +163,10 @@ class Store:
         if "UNKNOWN_TABLE" in str(error):
             return StoreDown("a table is missing: run truyvet migrate")
         return StoreDown(f"{type(error).__name__}: {_first_words(str(error))}")
+
+
+def _insert_settings(token: str) -> dict[str, Any]:
+    return INSERT_SETTINGS | ({"insert_deduplication_token": token} if token else {})
 
 
 def _first_words(message: str) -> str:

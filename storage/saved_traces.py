@@ -3,7 +3,6 @@
 One that is longer than a piece lies in `trace_pieces` instead, and is read without ever being held whole.
 """
 
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -25,7 +24,7 @@ def insert_saved(store: Store, saved: Sequence[SavedAnswer]) -> None:
     """
     named = b"".join(map(_named, saved))
     if named:
-        store.insert_rowbinary("trace_subjects", named, token=secrets.token_hex(16))
+        store.insert_rowbinary("trace_subjects", named)
     for one in saved:
         if _in_pieces(one):
             _insert_pieces(store, one)

@@ -6,8 +6,7 @@ parameters in pieces, because a server takes no value above 128 KiB (`http_max_f
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import Template
 from typing import ClassVar, Final, NamedTuple, TypeVar
 
@@ -37,7 +36,7 @@ FEW: Final = 20
 MIXING: Final = np.uint64(0x9E3779B97F4A7C15)
 """An odd number whose bits look random: 2^64 divided by the golden ratio."""
 
-T = TypeVar("T")
+Items = TypeVar("Items", Ints, Sequence[str])
 
 
 class ScansOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +156,7 @@ WHERE place_hour IN {place_hours:Array(UInt64)}
     def read(self, store: Store) -> Subjects:
         """The subjects, each once, in order."""
         found = [NOBODY]
-        for place_hours in _slices(self.surroundings.scan_hours, PLACE_HOURS_A_PARAMETER):
+        for place_hours in _pieces(self.surroundings.scan_hours, PLACE_HOURS_A_PARAMETER):
             rows = store.columns(self.SQL, {"place_hours": Listed(place_hours), "as_of": self.as_of})
             if len(rows):
                 hours, enters = rows["place_hour"].astype(np.int64), rows["enters"].astype(np.bool_)
@@ -207,12 +206,10 @@ SETTINGS max_threads = $threads"""
         visits, people, unsettled, newest, count, hours = [NONE], [], [NOBODY], self.settled, 0, 0
         steps = list(_by_places(self.surroundings.stay_hours, STAY_HOURS_A_QUERY))
         for some in steps:
-            rows = self._rows(store, list(_slices(some, PLACE_HOURS_A_PARAMETER)))
+            rows = self._rows(store, list(_pieces(some, PLACE_HOURS_A_PARAMETER)))
             if len(rows):
-                found, versions = (
-                    _visits(rows, proof=self.proof),
-                    rows["stay"].view(STAY)["settled_for"].astype(np.int64),
-                )
+                versions = rows["stay"].view(STAY)["settled_for"].astype(np.int64)
+                found = _visits(rows, proof=self.proof)
                 people.append(found.subject)
                 unsettled.append(found.subject[versions > self.settled])
                 newest = max(newest, int(versions.max()))
@@ -263,8 +260,8 @@ def _newest(visits: Visits, settled: Ints) -> Visits:
     there = visits.exit != GONE
     rows = _perhaps_repeated(visits)
     if len(rows):
-        some = visits.take(rows)
-        name = (numbered(some.subject)[1], some.place, some.start, some.entry)
+        columns = (visits.place, visits.start, visits.entry)
+        name = (numbered(visits.subject[rows])[1], *(column[rows] for column in columns))
         by_name = np.lexsort((2 * settled[rows] + there[rows], *name))
         outdated = np.zeros(len(rows), dtype=np.bool_)
         outdated[:-1] = np.logical_and.reduce([column[by_name[1:]] == column[by_name[:-1]] for column in name])
@@ -294,8 +291,8 @@ def _by_places(place_hours: Ints, length: int) -> Iterator[Ints]:
     """The hours, which are in order, in pieces of about `length`; those of a place are never parted."""
     begin = 0
     while begin < len(place_hours):
-        last = place_of(place_hours[begin : begin + length][-1:])
-        end = int(np.searchsorted(place_hours, place_hour(last + 1, np.zeros_like(last)))[0])
+        last = place_of(int(place_hours[begin : begin + length][-1]))
+        end = int(np.searchsorted(place_hours, place_hour(last + 1, 0)))
         yield place_hours[begin:end]
         begin = end
 
@@ -315,13 +312,6 @@ def _place_hours(place: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
     return place_hour(place[which], first[which] + np.arange(begins[-1]) - begins[:-1][which]), which
 
 
-def _slices(values: Ints, length: int) -> Iterator[Ints]:
-    """The values in arrays of at most `length`."""
-    return (values[begin : begin + length] for begin in range(0, len(values), length))
-
-
-def _pieces(items: Iterable[T], length: int) -> Iterator[list[T]]:
-    """The items in lists of at most `length`; `itertools.batched` comes with Python 3.12."""
-    iterator = iter(items)
-    while piece := list(islice(iterator, length)):
-        yield piece
+def _pieces(items: Items, length: int) -> Iterator[Items]:
+    """The items, at most `length` at a time."""
+    return (items[begin : begin + length] for begin in range(0, len(items), length))

@@ -57,7 +57,7 @@ class MortalStore(Store):
         super().__init__(url, **options)
         self._on_step: Final = on_step
 
-    def insert_rowbinary(self, table: str, data: bytes, *, token: str) -> None:
+    def insert_rowbinary(self, table: str, data: bytes, *, token: str = "") -> None:
         """Insert, then take the step `inserted TABLE`."""
         super().insert_rowbinary(table, data, token=token)
         self._on_step(f"inserted {table}")
